@@ -1,0 +1,34 @@
+#pragma once
+// Softmax and cross-entropy in one kernel: the probabilities are never stored.
+//
+//   lse_n = max_v + log Σ_v e^(logits_nv − max_v)      loss_n = lse_n − logits_n,target      (natural log)
+//   dlogits_nv += dloss_n · (e^(logits_nv − lse_n) − [v = target_n])
+//
+// A row whose target equals `ignore_index` has loss 0 and no gradient. Targets are in [0, V) otherwise (checked above).
+
+#include <cstdint>
+
+namespace chalk {
+namespace plain {
+template <class T>
+void cross_entropy_forward(T* loss,                 // (N)
+                           T* lse,                  // (N) log Σ exp of each row, for backward
+                           const T* logits,         // (N, V)
+                           const int32_t* targets,  // (N)
+                           int32_t ignore_index, int64_t N, int64_t V);
+template <class T>
+void cross_entropy_backward(T* dlogits,      // (N, V)
+                            const T* dloss,  // (N)
+                            const T* logits, const T* lse, const int32_t* targets, int32_t ignore_index,
+                            int64_t N, int64_t V);
+}  // namespace plain
+
+namespace cpu {
+void cross_entropy_forward(float* loss, float* lse, const float* logits, const int32_t* targets,
+                           int32_t ignore_index, int64_t N, int64_t V);
+void cross_entropy_backward(float* dlogits, const float* dloss, const float* logits, const float* lse,
+                            const int32_t* targets, int32_t ignore_index, int64_t N, int64_t V);
+}  // namespace cpu
+}  // namespace chalk
+
+#include "kernels/plain/cross_entropy.h"

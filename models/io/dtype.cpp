@@ -1,0 +1,179 @@
+#include "models/io/dtype.h"
+
+#include <cstring>
+#include <iterator>
+
+#include "autograd/check.h"
+
+namespace chalk {
+namespace {
+
+struct DTypeInfo {
+  const char* name;
+  int bits;
+};
+
+// In the order of the enum.
+constexpr DTypeInfo kInfo[] = {{"BOOL", 8},    {"U8", 8},    {"I8", 8},   {"I16", 16},    {"U16", 16},
+                               {"F16", 16},    {"BF16", 16}, {"I32", 32}, {"U32", 32},    {"F32", 32},
+                               {"F64", 64},    {"I64", 64},  {"U64", 64}, {"F8_E4M3", 8}, {"F8_E5M2", 8},
+                               {"F8_E8M0", 8}, {"C64", 64},  {"F4", 4},   {"F6_E2M3", 6}, {"F6_E3M2", 6}};
+
+// Element i of type T, wherever the bytes lie.
+template <class T>
+T element(std::span<const uint8_t> bytes, size_t i) {
+  T value;
+  std::memcpy(&value, bytes.data() + i * sizeof(T), sizeof(T));
+  return value;
+}
+
+template <class T, class Result>
+void convert(std::span<const uint8_t> bytes, std::vector<Result>& result) {
+  for (size_t i = 0; i < result.size(); ++i) result[i] = static_cast<Result>(element<T>(bytes, i));
+}
+
+}  // namespace
+
+const char* dtype_name(DType dtype) {
+  return kInfo[static_cast<int>(dtype)].name;
+}
+int dtype_bits(DType dtype) {
+  return kInfo[static_cast<int>(dtype)].bits;
+}
+
+bool parse_dtype(const std::string& name, DType& dtype) {
+  for (size_t i = 0; i < std::size(kInfo); ++i) {
+    if (name != kInfo[i].name) continue;
+    dtype = static_cast<DType>(i);
+    return true;
+  }
+  return false;
+}
+
+bool is_float_dtype(DType dtype) {
+  return dtype == DType::F16 || dtype == DType::BF16 || dtype == DType::F32 || dtype == DType::F64;
+}
+
+int64_t ArrayView::count() const {
+  int64_t product = 1;
+  for (const int64_t dim : shape) product *= dim;
+  return product;
+}
+
+std::vector<float> to_floats(const ArrayView& array) {
+  std::vector<float> result(static_cast<size_t>(array.count()));
+  switch (array.dtype) {
+    case DType::F32:
+      if (!result.empty()) std::memcpy(result.data(), array.bytes.data(), array.bytes.size());
+      break;
+    case DType::F16:
+      for (size_t i = 0; i < result.size(); ++i) result[i] = half_to_float(element<uint16_t>(array.bytes, i));
+      break;
+    case DType::BF16:
+      for (size_t i = 0; i < result.size(); ++i) result[i] = bf16_to_float(element<uint16_t>(array.bytes, i));
+      break;
+    case DType::F64:
+      convert<double>(array.bytes, result);
+      break;
+    case DType::I32:
+      convert<int32_t>(array.bytes, result);
+      break;
+    case DType::U32:
+      convert<uint32_t>(array.bytes, result);
+      break;
+    case DType::I16:
+      convert<int16_t>(array.bytes, result);
+      break;
+    case DType::U16:
+      convert<uint16_t>(array.bytes, result);
+      break;
+    case DType::I8:
+      convert<int8_t>(array.bytes, result);
+      break;
+    case DType::BOOL:
+    case DType::U8:
+      convert<uint8_t>(array.bytes, result);
+      break;
+    default:
+      throw Error(fmt::format("tensor {}: numbers of type {} cannot be read as float", array.name,
+                              dtype_name(array.dtype)));
+  }
+  return result;
+}
+
+std::vector<int64_t> to_int64s(const ArrayView& array) {
+  std::vector<int64_t> result(static_cast<size_t>(array.count()));
+  switch (array.dtype) {
+    case DType::I64:
+      convert<int64_t>(array.bytes, result);
+      break;
+    case DType::I32:
+      convert<int32_t>(array.bytes, result);
+      break;
+    case DType::U32:
+      convert<uint32_t>(array.bytes, result);
+      break;
+    case DType::I16:
+      convert<int16_t>(array.bytes, result);
+      break;
+    case DType::U16:
+      convert<uint16_t>(array.bytes, result);
+      break;
+    case DType::I8:
+      convert<int8_t>(array.bytes, result);
+      break;
+    case DType::BOOL:
+    case DType::U8:
+      convert<uint8_t>(array.bytes, result);
+      break;
+    default:
+      throw Error(fmt::format("tensor {}: numbers of type {} cannot be read as integers", array.name,
+                              dtype_name(array.dtype)));
+  }
+  return result;
+}
+
+std::vector<uint8_t> floats_to_bytes(std::span<const float> values, DType dtype) {
+  check(dtype == DType::F32 || dtype == DType::F16 || dtype == DType::BF16,
+        "floats cannot be stored as {}: expected F32, F16 or BF16", dtype_name(dtype));
+  if (dtype == DType::F32) {
+    const uint8_t* first = reinterpret_cast<const uint8_t*>(values.data());
+    return std::vector<uint8_t>(first, first + values.size_bytes());
+  }
+  std::vector<uint8_t> bytes(values.size() * 2);
+  for (size_t i = 0; i < values.size(); ++i) {
+    const uint16_t bits = dtype == DType::F16 ? float_to_half(values[i]) : float_to_bf16(values[i]);
+    std::memcpy(bytes.data() + 2 * i, &bits, 2);
+  }
+  return bytes;
+}
+
+float half_to_float(uint16_t half) {
+  const uint32_t sign = static_cast<uint32_t>(half & 0x8000) << 16;
+  const uint32_t exponent = half >> 10 & 0x1f;
+  const uint32_t mantissa = half & 0x3ff;
+  if (exponent == 31) return std::bit_cast<float>(sign | 0x7f800000 | mantissa << 13);  // infinity or NaN
+  if (exponent == 0) {  // zero or subnormal: mantissa · 2⁻²⁴, exact in float
+    const float magnitude = static_cast<float>(mantissa) * 0x1p-24f;
+    return std::bit_cast<float>(sign | std::bit_cast<uint32_t>(magnitude));
+  }
+  return std::bit_cast<float>(sign | (exponent + 127 - 15) << 23 | mantissa << 13);
+}
+
+uint16_t float_to_half(float value) {
+  const uint32_t bits = std::bit_cast<uint32_t>(value);
+  const uint16_t sign = static_cast<uint16_t>(bits >> 16 & 0x8000);
+  const uint32_t magnitude = bits & 0x7fffffff;
+  if (magnitude > 0x7f800000) return static_cast<uint16_t>(sign | 0x7e00 | (magnitude >> 13 & 0x3ff));  // NaN
+  if (magnitude >= 0x477ff000) return static_cast<uint16_t>(sign | 0x7c00);  // 65520 and more: infinity
+  if (magnitude < 0x38800000) {  // below 2⁻¹⁴: a subnormal, a whole number of steps of 2⁻²⁴
+    // Adding 2⁻¹ puts the step of the float sum at exactly 2⁻²⁴, so the adder itself rounds to nearest even.
+    const float sum = std::bit_cast<float>(magnitude) + 0.5f;
+    return static_cast<uint16_t>(sign | (std::bit_cast<uint32_t>(sum) - std::bit_cast<uint32_t>(0.5f)));
+  }
+  // Drop 13 bits with ties to even; a carry out of the mantissa correctly raises the exponent.
+  const uint32_t rounded = magnitude + 0xfff + (magnitude >> 13 & 1);
+  return static_cast<uint16_t>(sign | (rounded - (static_cast<uint32_t>(127 - 15) << 23)) >> 13);
+}
+
+}  // namespace chalk

@@ -178,8 +178,7 @@ std::string Flags::closest(const std::string& name) const {
 
 // Values of a file or a preset, for every flag that nobody stronger has set. "run" is what the program adds about itself.
 void Flags::apply(const Json& values, FlagSource source, const std::string& where) {
-  check(values.is_object(), "{}: got {}, expected an object {{\"flag\": value, ...}}", where,
-        values.type_name());
+  if (!values.is_object()) refuse(where, values.type_name(), "an object {\"flag\": value, ...}");
   for (const auto& [key, value] : values.items()) {
     if (key == "run") continue;
     if (key == "preset") {
@@ -214,8 +213,18 @@ std::map<std::string, std::vector<std::string>> Flags::cut(int argc, const char*
     options[flag.name] = option;
   }
   app.allow_extras();
+  std::vector<std::string> words;  // CLI11 wants the last one first
+  for (int i = argc - 1; i > 0; i--) {
+    std::string word = argv[i];
+    if (word.rfind("--", 0) == 0 &&
+        word.find('=') == word.size() - 1) {  // "--prompt=" is an empty text to us
+      words.push_back("");
+      word.pop_back();
+    }
+    words.push_back(word);
+  }
   try {
-    app.parse(argc, argv);
+    app.parse(std::move(words));
   } catch (const CLI::ParseError& e) {
     throw UsageError(std::string(e.what()) + "; --help lists the flags");
   }

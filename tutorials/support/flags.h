@@ -47,6 +47,9 @@ class Flags {
   // `name` starts with "--"; `target` holds the default. A bool flag needs no value (--resume, or --resume=false).
   Flag& add(const std::string& name, FlagTarget target, const std::string& help);
 
+  // Lists the flag under "Flags of every program".
+  void mark_common(const std::string& name) { find(name)->is_common = true; }
+
   // A named set of values, chosen by --preset NAME: flags.preset("1min", {{"steps", 200}, {"width", 64}}, "a first look");
   void preset(const std::string& name, const Json& values, const std::string& help);
 

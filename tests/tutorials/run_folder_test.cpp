@@ -9,7 +9,7 @@
 #include <fstream>
 
 #include "autograd/check.h"
-#include "tutorials/support/files.h"
+#include "models/io/file.h"
 #include "tutorials/support/progress.h"
 #include "tutorials/support/signals.h"
 #include "tutorials/support/table.h"
@@ -21,7 +21,7 @@ struct RunFolderTest : testing::Test {
   std::string path = testing::TempDir() + "chalk_run_folder_" + std::to_string(getpid());
   void SetUp() override { std::filesystem::remove_all(path); }
   void TearDown() override { std::filesystem::remove_all(path); }
-  std::string text() const { return read_file(path + "/metrics.jsonl", 1 << 20); }
+  std::string text() const { return read_text(path + "/metrics.jsonl", 1 << 20); }
 };
 
 TEST_F(RunFolderTest, ResumeForgetsTheStepsAfterTheCheckpoint) {
@@ -95,7 +95,7 @@ TEST_F(RunFolderTest, TheWrittenConfigIsAValidConfig) {
 TEST_F(RunFolderTest, SamplesSortByStep) {
   RunFolder run(path, false);
   run.write_sample(20, "text");
-  EXPECT_EQ(read_file(path + "/samples/step_000020.txt", 100), "text");
+  EXPECT_EQ(read_text(path + "/samples/step_000020.txt", 100), "text");
 }
 
 TEST(Table, ColumnsAlignByWhatIsSeen) {

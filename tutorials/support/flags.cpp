@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "autograd/check.h"
+#include "models/io/json.h"
 
 namespace chalk {
 namespace {
@@ -259,7 +260,7 @@ void Flags::parse(int argc, const char* const* argv) {
 }
 
 void Flags::parse_config() {
-  const Json values = read_json(config_path_);
+  const Json values = Json(read_json(config_path_));
   try {
     apply(values, FlagSource::Config, config_path_);
   } catch (const UsageError& e) {

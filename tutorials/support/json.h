@@ -5,7 +5,7 @@
 
 namespace chalk {
 
-using Json = nlohmann::ordered_json;
+using Json = nlohmann::ordered_json;  // for output; models/io/json.h reads files that may lie
 
 // JSON has no NaN and no infinity. Every object that holds one directly gets null in its place and "nan": true beside it:
 // {"loss": NaN} -> {"loss": null, "nan": true}. A reader then sees a diverged run instead of a parse error.
@@ -14,9 +14,5 @@ Json without_nan(Json value);
 // One line of text. Bytes that are no UTF-8 (a model may end its text in the middle of a letter) become U+FFFD.
 // indent >= 0 spreads it over lines, for files that people read.
 std::string to_text(const Json& value, int indent = -1);
-
-// Reads a JSON file. Throws FileError (exit 3) with the line when it is missing, larger than `max_bytes`, malformed, nested
-// deeper than 64 levels, or gives one key twice (a reader that silently takes the last one hides a typing error).
-Json read_json(const std::string& path, int64_t max_bytes = 64 << 20);
 
 }  // namespace chalk

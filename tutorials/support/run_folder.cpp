@@ -7,7 +7,7 @@
 #include <filesystem>
 
 #include "autograd/check.h"
-#include "tutorials/support/files.h"
+#include "models/io/file.h"
 
 namespace chalk {
 namespace fs = std::filesystem;
@@ -20,7 +20,7 @@ RunFolder::RunFolder(const std::string& path, bool resume) : path_(path) {
   if (!resume && !absent && logged > 0) {
     throw UsageError(path_ + " already holds a run; go on with --resume, or choose another --out");
   }
-  make_folder(path_);
+  make_folders(path_);
   check(access(path_.c_str(), W_OK | X_OK) == 0, "cannot write into the folder {}: {}", path_,
         strerror(errno));
   open_metrics();
@@ -39,11 +39,12 @@ void RunFolder::open_metrics() {
 void RunFolder::write_config(const Context& context) const {
   Json config = context.config;
   config["run"] = to_json(context.environment);
-  write_file(path("config.json"), to_text(config, 2) + "\n");
+  write_text(path("config.json"), to_text(config, 2) + "\n");
 }
 
 void RunFolder::write_sample(int64_t step, const std::string& text) const {
-  write_file(path(fmt::format("samples/step_{:06}.txt", step)), text);
+  make_folders(path("samples"));
+  write_text(path(fmt::format("samples/step_{:06}.txt", step)), text);
 }
 
 void RunFolder::log(const Json& row) {
@@ -55,7 +56,7 @@ void RunFolder::log(const Json& row) {
 
 std::vector<Json> RunFolder::metrics() const {
   const std::string file = path("metrics.jsonl");
-  const std::string text = read_file(file, int64_t(1) << 30);
+  const std::string text = read_text(file);
   std::vector<Json> rows;
   for (size_t begin = 0; begin < text.size();) {
     const size_t end = text.find('\n', begin);
@@ -77,7 +78,7 @@ void RunFolder::rewind_metrics(int64_t step) {
   }
   fclose(metrics_file_);
   metrics_file_ = nullptr;
-  write_file(path("metrics.jsonl"), kept);
+  write_text(path("metrics.jsonl"), kept);
   open_metrics();
 }
 

@@ -11,6 +11,7 @@
 // It adds (+=); dq, dk, dv may be null. A query with no allowed key gives y = 0 and lse = +inf (so p = 0 in backward).
 // Decoding is the same kernel with Tq = 1 and k, v pointing into a KV cache of kv_capacity ≥ Tk rows per batch entry.
 
+#include <algorithm>
 #include <cstdint>
 
 namespace chalk {
@@ -21,6 +22,17 @@ struct AttentionShape {
   int64_t window = 0;       // keys a query may see, itself included; 0 = all
   int64_t kv_capacity = 0;  // rows per batch entry of k and v; 0 = Tk
 };
+
+// The keys first ≤ j < last that query i may see; none if first ≥ last.
+struct KeyRange {
+  int64_t first, last;
+};
+inline KeyRange allowed_keys(const AttentionShape& s, int64_t i) {
+  const int64_t position = i + (s.Tk - s.Tq);
+  const int64_t first = s.window > 0 ? std::max<int64_t>(0, position - s.window + 1) : 0;
+  const int64_t last = s.causal ? std::min(s.Tk, position + 1) : s.Tk;
+  return {first, last};
+}
 
 // Bytes of scratch of attention_backward on every backend: D_i for each query and head.
 inline int64_t attention_backward_workspace(const AttentionShape& s) {

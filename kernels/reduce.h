@@ -26,10 +26,10 @@ void scale(T* y, const T* x, T factor, int64_t count);
 
 namespace cpu {
 void sum(float* y, const float* x, int64_t count);
-void sum_backward(float* dx, const float* dy, T scale, int64_t count);
+void sum_backward(float* dx, const float* dy, float scale, int64_t count);
 void sum_squares(float* y, const float* x, int64_t count);
 void sum_rows(float* y, const float* x, int64_t N, int64_t C);
-void scale(float* y, const float* x, T factor, int64_t count);
+void scale(float* y, const float* x, float factor, int64_t count);
 }  // namespace cpu
 }  // namespace chalk
 

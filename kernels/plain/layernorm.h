@@ -6,8 +6,8 @@
 namespace chalk::plain {
 
 template <class T>
-void layernorm_forward(T* y, T* mean, T* rstd, const T* x, const T* weight, const T* bias, int64_t N, int64_t C,
-                       float eps) {
+void layernorm_forward(T* y, T* mean, T* rstd, const T* x, const T* weight, const T* bias, int64_t N,
+                       int64_t C, float eps) {
   for (int64_t n = 0; n < N; ++n) {
     const T* x_n = x + n * C;
     T* y_n = y + n * C;
@@ -20,7 +20,8 @@ void layernorm_forward(T* y, T* mean, T* rstd, const T* x, const T* weight, cons
     for (int64_t c = 0; c < C; ++c) square_sum += (Wide<T>(x_n[c]) - m) * (Wide<T>(x_n[c]) - m);
     const Wide<T> r = 1.0 / std::sqrt(square_sum / double(C) + double(eps));
 
-    for (int64_t c = 0; c < C; ++c) y_n[c] = T((Wide<T>(x_n[c]) - m) * r * Wide<T>(weight[c]) + Wide<T>(bias[c]));
+    for (int64_t c = 0; c < C; ++c)
+      y_n[c] = T((Wide<T>(x_n[c]) - m) * r * Wide<T>(weight[c]) + Wide<T>(bias[c]));
     mean[n] = T(m);
     rstd[n] = T(r);
   }

@@ -21,8 +21,8 @@ struct GPT2Config {
   double layer_norm_epsilon = 1e-5;
   bool tie_word_embeddings = true;  // lm_head.weight is wte.weight
   double dropout = 0.0;             // after the embedding, on attention weights and on both residual branches
-  std::optional<int64_t> bos_token_id;
-  std::optional<int64_t> eos_token_id;
+  std::optional<int64_t> bos_token_id = {};
+  std::optional<int64_t> eos_token_id = {};
 
   int64_t mlp_width() const { return n_inner > 0 ? n_inner : 4 * n_embd; }
 };

@@ -38,8 +38,8 @@ struct LlamaConfig {
   bool attention_bias = false;       // biases on q, k and v (Qwen2), none on o
   int64_t sliding_window = 0;        // a query sees itself and the W - 1 positions before it; 0: all of them
   double dropout = 0.0;
-  std::optional<int64_t> bos_token_id;
-  std::optional<int64_t> eos_token_id;
+  std::optional<int64_t> bos_token_id = {};
+  std::optional<int64_t> eos_token_id = {};
 
   int64_t head_size() const { return head_dim > 0 ? head_dim : hidden_size / num_attention_heads; }
 };

@@ -1,0 +1,221 @@
+#include "models/io/huggingface.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "autograd/check.h"
+#include "models/io/config.h"
+#include "models/io/json.h"
+#include "models/io/safetensors.h"
+
+namespace chalk {
+namespace {
+
+// GPT-2's Conv1D stores (in, out). attn.c_proj is square, so a forgotten transpose would fail no shape check.
+bool is_conv1d(const std::string& name) {
+  return name.ends_with(".c_attn.weight") || name.ends_with(".c_proj.weight") ||
+         name.ends_with(".c_fc.weight");
+}
+
+// Constants that older versions stored with the weights: the causal mask and the rotary frequencies.
+bool is_buffer(const std::string& name) {
+  return name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias") ||
+         name.ends_with(".rotary_emb.inv_freq");
+}
+
+std::string prefix_of(const std::string& architecture) {
+  return architecture == "gpt2" ? "transformer." : "model.";
+}
+
+// "transformer.wte.weight" -> "wte.weight".
+std::string in_memory_name(const std::string& name, const std::string& architecture) {
+  const std::string prefix = prefix_of(architecture);
+  return name.starts_with(prefix) ? name.substr(prefix.size()) : name;
+}
+
+bool is_tied(const Checkpoint& checkpoint) {
+  return checkpoint.architecture == "gpt2" ? checkpoint.gpt2.tie_word_embeddings
+                                           : checkpoint.llama.tie_word_embeddings;
+}
+
+Checkpoint read_config(const std::string& folder) {
+  const std::string path = join_path(folder, "config.json");
+  const nlohmann::json config = read_json(path);
+  Checkpoint checkpoint;
+  checkpoint.path = folder;
+  checkpoint.architecture = architecture_of(config, path);
+  if (checkpoint.architecture == "gpt2")
+    checkpoint.gpt2 = gpt2_config_from_json(config, path);
+  else
+    checkpoint.llama = llama_config_from_json(config, path);
+  return checkpoint;
+}
+
+// The views of all parameters under their in-memory names, buffers and a redundant head left out.
+std::map<std::string, const ArrayView*> parameters_of(const Safetensors& file, const Checkpoint& checkpoint) {
+  std::map<std::string, const ArrayView*> parameters;
+  for (const auto& [stored_name, array] : file.tensors) {
+    const std::string name = in_memory_name(stored_name, checkpoint.architecture);
+    if (is_buffer(name) || (name == "lm_head.weight" && is_tied(checkpoint))) continue;
+    const std::string field = "tensor " + printable(stored_name);
+    if (!is_float_dtype(array.dtype))
+      throw FileError(file.path, field,
+                      fmt::format("has dtype {}, expected F32, F16, BF16 or F64", dtype_name(array.dtype)));
+    if (!parameters.emplace(name, &array).second)
+      throw FileError(file.path, field, "is stored twice, with and without its prefix");
+  }
+  return parameters;
+}
+
+}  // namespace
+
+ParameterShape hf_parameter(const ParameterShape& parameter, const std::string& architecture) {
+  ParameterShape stored = parameter;
+  if (architecture == "gpt2" && is_conv1d(parameter.name)) std::swap(stored.shape[0], stored.shape[1]);
+  if (parameter.name != "lm_head.weight") stored.name = prefix_of(architecture) + parameter.name;
+  return stored;
+}
+
+Checkpoint read_hf_folder(const std::string& folder) {
+  Checkpoint checkpoint = read_config(folder);
+  const Safetensors file = read_safetensors_folder(folder);
+  const std::map<std::string, const ArrayView*> parameters = parameters_of(file, checkpoint);
+
+  // Names and shapes as stored are compared before a single number is converted.
+  const std::vector<ParameterShape> wanted = parameter_shapes(checkpoint);
+  std::vector<ParameterShape> expected, found;
+  for (const ParameterShape& parameter : wanted)
+    expected.push_back({parameter.name, hf_parameter(parameter, checkpoint.architecture).shape});
+  for (const auto& [name, array] : parameters) found.push_back({name, array->shape});
+  check_parameters(expected, found, file.path);
+
+  for (const ParameterShape& parameter : wanted) {
+    NamedArray weight{parameter.name, parameter.shape, to_floats(*parameters.at(parameter.name))};
+    if (checkpoint.architecture == "gpt2" && is_conv1d(parameter.name))
+      weight.data = transposed(weight.data, parameter.shape[1], parameter.shape[0]);
+    checkpoint.weights.push_back(std::move(weight));
+  }
+  return checkpoint;
+}
+
+namespace {
+
+struct StoredWeight {
+  TensorInfo info;           // as in the file
+  const NamedArray* weight;  // as in memory
+};
+
+std::vector<StoredWeight> stored_weights(const Checkpoint& checkpoint, DType dtype) {
+  std::vector<StoredWeight> stored;
+  for (const NamedArray& weight : checkpoint.weights) {
+    const ParameterShape parameter = hf_parameter({weight.name, weight.shape}, checkpoint.architecture);
+    stored.push_back({{parameter.name, dtype, parameter.shape}, &weight});
+  }
+  return stored;
+}
+
+// Consecutive weights go into one shard until the next one would not fit (a single larger weight gets its own).
+std::vector<std::vector<StoredWeight>> split_into_shards(const std::vector<StoredWeight>& weights,
+                                                         int64_t max_bytes) {
+  std::vector<std::vector<StoredWeight>> shards(1);
+  int64_t shard_bytes = 0;
+  for (const StoredWeight& weight : weights) {
+    const int64_t bytes = tensor_bytes(weight.info);
+    if (!shards.back().empty() && shard_bytes + bytes > max_bytes) {
+      shards.emplace_back();
+      shard_bytes = 0;
+    }
+    shards.back().push_back(weight);
+    shard_bytes += bytes;
+  }
+  return shards;
+}
+
+// Writes one file but does not rename it yet: the caller commits all shards together.
+std::unique_ptr<SafetensorsWriter> write_shard(const std::string& path,
+                                               const std::vector<StoredWeight>& weights,
+                                               const std::string& architecture) {
+  std::vector<TensorInfo> infos;
+  std::map<std::string, const NamedArray*> by_name;
+  for (const StoredWeight& stored : weights) {
+    infos.push_back(stored.info);
+    by_name[stored.info.name] = stored.weight;
+  }
+  // transformers refuses a file whose metadata do not say that it holds PyTorch tensors.
+  const std::map<std::string, std::string> metadata = {{"format", "pt"}};
+  auto writer = std::make_unique<SafetensorsWriter>(path, std::move(infos), metadata);
+  for (const TensorInfo& info : writer->order()) {
+    const NamedArray& weight = *by_name.at(info.name);
+    if (architecture == "gpt2" && is_conv1d(weight.name))
+      writer->write(floats_to_bytes(transposed(weight.data, weight.shape[0], weight.shape[1]), info.dtype));
+    else
+      writer->write(floats_to_bytes(weight.data, info.dtype));
+  }
+  return writer;
+}
+
+void write_index(const std::string& folder, const std::vector<std::vector<StoredWeight>>& shards,
+                 const std::vector<std::string>& names) {
+  std::map<std::string, std::string> weight_map;  // sorted by tensor, as transformers does
+  int64_t total = 0;
+  for (size_t i = 0; i < shards.size(); ++i) {
+    for (const StoredWeight& stored : shards[i]) {
+      weight_map[stored.info.name] = names[i];
+      total += tensor_bytes(stored.info);
+    }
+  }
+  nlohmann::ordered_json index;
+  index["metadata"]["total_size"] = total;
+  index["weight_map"] = weight_map;
+  write_text(join_path(folder, "model.safetensors.index.json"), index.dump(2) + "\n");
+}
+
+// model.safetensors has precedence over an index when a folder is read, and shards of another count would be dead weight.
+void remove_other_weights(const std::string& folder, const std::set<std::string>& keep) {
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, ignored)) {
+    const std::string name = entry.path().filename().string();
+    const bool weights = name == "model.safetensors" || name == "model.safetensors.index.json" ||
+                         (name.starts_with("model-") && name.ends_with(".safetensors"));
+    if (weights && !keep.contains(name)) std::filesystem::remove(entry.path(), ignored);
+  }
+}
+
+nlohmann::ordered_json config_json(const Checkpoint& checkpoint, DType dtype) {
+  nlohmann::ordered_json config =
+      checkpoint.architecture == "gpt2" ? to_json(checkpoint.gpt2) : to_json(checkpoint.llama);
+  config["torch_dtype"] = dtype == DType::F16 ? "float16" : dtype == DType::BF16 ? "bfloat16" : "float32";
+  return config;
+}
+
+}  // namespace
+
+void write_hf_folder(const std::string& folder, const Checkpoint& checkpoint, const HfWriteOptions& options) {
+  check_weights(checkpoint);
+  const nlohmann::ordered_json config =
+      config_json(checkpoint, options.dtype);  // refuses before anything is written
+  make_folders(folder);
+
+  const auto shards = split_into_shards(stored_weights(checkpoint, options.dtype), options.max_shard_bytes);
+  std::vector<std::string> names;
+  std::vector<std::unique_ptr<SafetensorsWriter>> writers;
+  for (size_t i = 0; i < shards.size(); ++i) {
+    names.push_back(shards.size() == 1
+                        ? "model.safetensors"
+                        : fmt::format("model-{:05}-of-{:05}.safetensors", i + 1, shards.size()));
+    writers.push_back(write_shard(join_path(folder, names[i]), shards[i], checkpoint.architecture));
+  }
+  for (const auto& writer : writers) writer->commit();
+  std::set<std::string> keep(names.begin(), names.end());
+  if (shards.size() > 1) {
+    write_index(folder, shards, names);
+    keep.insert("model.safetensors.index.json");
+  }
+  write_text(join_path(folder, "config.json"), config.dump(2) + "\n");
+  remove_other_weights(folder, keep);
+}
+
+}  // namespace chalk

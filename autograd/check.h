@@ -9,7 +9,8 @@ namespace chalk {
 
 // Any failure. A program that catches it prints what() and exits with exit_code (DESIGN section 7).
 struct Error : std::runtime_error {
-  explicit Error(const std::string& message, int exit_code = 1) : std::runtime_error(message), exit_code(exit_code) {}
+  explicit Error(const std::string& message, int exit_code = 1)
+      : std::runtime_error(message), exit_code(exit_code) {}
   int exit_code;
 };
 

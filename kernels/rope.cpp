@@ -7,7 +7,7 @@
 namespace chalk {
 
 // Llama-3.1's rule for one frequency: short wavelengths are kept, long ones divided by `factor`, between them a blend.
-static double llama3_frequency(double f, const RopeScaling& scaling) {
+static double llama3_frequency(double f, const FrequencyScaling& scaling) {
   const double wavelength = 2 * 3.141592653589793 / f;
   const double low = scaling.low_freq_factor, high = scaling.high_freq_factor;
   if (wavelength < scaling.original_context / high) return f;
@@ -17,18 +17,18 @@ static double llama3_frequency(double f, const RopeScaling& scaling) {
   return (1 - s) * f / scaling.factor + s * f;
 }
 
-void rope_frequencies(double* frequencies, int64_t D, double theta, const RopeScaling& scaling) {
+void rope_frequencies(double* frequencies, int64_t D, double theta, const FrequencyScaling& scaling) {
   for (int64_t i = 0; i < D / 2; ++i) {
     // f_i = theta^(−2i/D)
     const double f = std::pow(theta, -2.0 * double(i) / double(D));
     switch (scaling.type) {
-      case RopeScaling::Type::None:
+      case FrequencyScaling::Type::None:
         frequencies[i] = f;
         break;
-      case RopeScaling::Type::Linear:  // positions divided by `factor` (position interpolation)
+      case FrequencyScaling::Type::Linear:  // positions divided by `factor` (position interpolation)
         frequencies[i] = f / scaling.factor;
         break;
-      case RopeScaling::Type::Llama3:
+      case FrequencyScaling::Type::Llama3:
         frequencies[i] = llama3_frequency(f, scaling);
         break;
     }

@@ -12,7 +12,7 @@
 
 namespace chalk {
 // How positions beyond the training length are squeezed into the frequencies.
-struct RopeScaling {
+struct FrequencyScaling {
   enum class Type { None, Linear, Llama3 } type = Type::None;
   double factor = 1;
   double low_freq_factor = 1, high_freq_factor = 4;  // Llama3 only
@@ -22,7 +22,7 @@ struct RopeScaling {
 // f_i for i < D/2, in double: for theta = 5e5 and long positions float angles are already wrong in the third digit.
 // Llama3 (Llama-3.1 reference code): wavelength w = 2π/f; w < original/high: keep f; w > original/low: f/factor;
 // between: s = (original/w − low) / (high − low), f' = (1 − s) · f/factor + s · f.
-void rope_frequencies(double* frequencies, int64_t D, double theta, const RopeScaling& scaling);
+void rope_frequencies(double* frequencies, int64_t D, double theta, const FrequencyScaling& scaling);
 
 // cos and sin of position · f_i: each (T, D/2).
 void rope_table(float* cos, float* sin, const int32_t* positions, int64_t T, const double* frequencies,

@@ -1,0 +1,190 @@
+// Scoring of continuations in padded batches, and the small statistics every benchmark needs.
+#include "models/evaluate.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "autograd/check.h"
+
+namespace chalk {
+
+namespace {
+
+// One row to run. Without an option it ends where all single-token options of the request are read; with one it also holds
+// the option's tokens but the last.
+struct Sequence {
+  size_t request, option;
+  bool all_options;  // score every (single-token) option of the request at the last position
+  std::vector<int32_t> ids;
+  std::vector<int32_t> targets;  // the last targets.size() positions predict these
+  bool truncated;
+};
+
+bool single_tokens(const ChoiceRequest& request) {
+  return std::all_of(request.options.begin(), request.options.end(),
+                     [](const auto& o) { return o.size() == 1; });
+}
+
+void check_request(const ChoiceRequest& request, int64_t V) {
+  if (request.context.empty()) throw UsageError("score: a request has an empty context; put BOS there");
+  auto check_ids = [V](const std::vector<int32_t>& ids) {
+    for (int32_t id : ids)
+      if (id < 0 || id >= V)
+        throw UsageError(fmt::format("score: token id {} is not in 0 ... {}", id, V - 1));
+  };
+  check_ids(request.context);
+  for (const auto& option : request.options) {
+    if (option.empty()) throw UsageError("score: an option has no tokens");
+    check_ids(option);
+  }
+}
+
+// context + option without its last token, cut from the left to `limit` positions.
+Sequence make_sequence(const ChoiceRequest& request, size_t r, size_t o, bool all, int64_t limit) {
+  Sequence s{r, o, all, request.context, {}, false};
+  if (!all) {
+    s.targets = request.options[o];
+    s.ids.insert(s.ids.end(), s.targets.begin(), s.targets.end() - 1);
+  }
+  if (const int64_t extra = int64_t(s.ids.size()) - limit; extra > 0) {
+    s.truncated = true;
+    s.ids.erase(s.ids.begin(), s.ids.begin() + extra);
+    // An option longer than the model's context keeps its last `limit` tokens.
+    if (s.targets.size() > s.ids.size())
+      s.targets.erase(s.targets.begin(), s.targets.end() - long(s.ids.size()));
+  }
+  return s;
+}
+
+std::vector<Sequence> make_sequences(const std::vector<ChoiceRequest>& requests, int64_t V, int64_t limit) {
+  std::vector<Sequence> sequences;
+  for (size_t r = 0; r < requests.size(); r++) {
+    check_request(requests[r], V);
+    if (requests[r].options.empty()) continue;
+    if (single_tokens(requests[r])) {
+      sequences.push_back(make_sequence(requests[r], r, 0, true, limit));
+      continue;
+    }
+    for (size_t o = 0; o < requests[r].options.size(); o++)
+      sequences.push_back(make_sequence(requests[r], r, o, false, limit));
+  }
+  // Longest first: rows of a batch have similar lengths, and a batch that does not fit fails at once.
+  std::stable_sort(sequences.begin(), sequences.end(),
+                   [](const Sequence& a, const Sequence& b) { return a.ids.size() > b.ids.size(); });
+  return sequences;
+}
+
+// `row` holds the logits of the sequence's positions, (T, V).
+void read_scores(const Sequence& s, const float* row, int64_t V, const ChoiceRequest& request,
+                 std::vector<OptionScore>& scores) {
+  const int64_t length = int64_t(s.ids.size());
+  if (s.all_options) {
+    for (size_t o = 0; o < request.options.size(); o++) {
+      scores[o].log_prob =
+          log_softmax_at(row + (length - 1) * V, V, request.options[o][0], &scores[o].greedy);
+      scores[o].truncated = s.truncated;
+    }
+    return;
+  }
+  OptionScore score{0, true, s.truncated};
+  const int64_t first = length - int64_t(s.targets.size());
+  for (size_t i = 0; i < s.targets.size(); i++) {
+    bool greedy = false;
+    score.log_prob += log_softmax_at(row + (first + int64_t(i)) * V, V, s.targets[i], &greedy);
+    score.greedy = score.greedy && greedy;
+  }
+  scores[s.option] = score;
+}
+
+}  // namespace
+
+std::vector<std::vector<OptionScore>> ModelScorer::score(const std::vector<ChoiceRequest>& requests) {
+  if (V < 1 || context < 1 || batch_rows < 1)
+    throw UsageError(fmt::format("ModelScorer: vocabulary {}, context {}, batch {}; all must be at least 1",
+                                 V, context, batch_rows));
+  std::vector<std::vector<OptionScore>> scores(requests.size());
+  for (size_t r = 0; r < requests.size(); r++) scores[r].resize(requests[r].options.size());
+
+  const std::vector<Sequence> sequences = make_sequences(requests, V, context);
+  for (size_t begin = 0; begin < sequences.size();) {
+    const int64_t T = int64_t(sequences[begin].ids.size());
+    const int64_t fit = std::clamp<int64_t>(max_logits / (T * V), 1, batch_rows);
+    const int64_t B = std::min<int64_t>(fit, int64_t(sequences.size() - begin));
+    // Padding on the right is invisible to the tokens before it (causal attention), so any id will do.
+    std::vector<int32_t> ids(size_t(B * T), 0);
+    for (int64_t b = 0; b < B; b++)
+      std::copy(sequences[begin + b].ids.begin(), sequences[begin + b].ids.end(), ids.begin() + b * T);
+    const std::vector<float> y = logits(ids, B, T);
+    check(int64_t(y.size()) == B * T * V,
+          "ModelScorer: the model gave {} logits for {} rows of {} positions and {} words", y.size(), B, T,
+          V);
+    for (int64_t b = 0; b < B; b++) {
+      const Sequence& s = sequences[begin + b];
+      read_scores(s, y.data() + b * T * V, V, requests[s.request], scores[s.request]);
+    }
+    begin += size_t(B);
+    if (progress) progress(int64_t(begin), int64_t(sequences.size()));
+  }
+  return scores;
+}
+
+double log_softmax_at(const float* logits, int64_t V, int32_t token, bool* greedy) {
+  const float* largest = std::max_element(logits, logits + V);
+  double sum = 0;
+  for (int64_t v = 0; v < V; v++) sum += std::exp(double(logits[v]) - *largest);
+  if (greedy) *greedy = largest - logits == token;
+  // ln softmax(x)_i = x_i − max − ln Σ exp(x − max)
+  return double(logits[token]) - *largest - std::log(sum);
+}
+
+std::vector<double> option_probabilities(const std::vector<OptionScore>& scores) {
+  double best = -INFINITY, sum = 0;
+  for (const OptionScore& s : scores) best = std::max(best, s.log_prob);
+  std::vector<double> p;
+  for (const OptionScore& s : scores) p.push_back(std::isinf(best) ? 1.0 : std::exp(s.log_prob - best));
+  for (double x : p) sum += x;
+  for (double& x : p) x /= sum;
+  return p;
+}
+
+double shared_accuracy(const std::vector<double>& scores, int gold) {
+  const double best = *std::max_element(scores.begin(), scores.end());
+  if (scores[size_t(gold)] != best) return 0;
+  return 1.0 / double(std::count(scores.begin(), scores.end(), best));
+}
+
+MeanError mean_error(const std::vector<double>& values) {
+  if (values.empty()) return {};
+  const double n = double(values.size());
+  const double mean = std::accumulate(values.begin(), values.end(), 0.0) / n;
+  double squares = 0;
+  for (double v : values) squares += (v - mean) * (v - mean);
+  return {mean, values.size() < 2 ? 0.0 : std::sqrt(squares / (n - 1) / n)};
+}
+
+TokenPair encode_pair(const TextEncoder& encoder, std::string context, std::string continuation) {
+  const size_t end = context.find_last_not_of(' ') + 1;  // 0 if the context is empty or all spaces
+  continuation = context.substr(end) + continuation;
+  context.resize(end);
+  if (continuation.empty()) throw UsageError("evaluate: an option is empty");
+
+  TokenPair pair;
+  std::vector<int32_t> whole = encoder.encode(context + continuation);
+  check(!whole.empty(), "evaluate: the tokenizer gives no tokens for a text of {} bytes",
+        continuation.size());
+  size_t split = context.empty() ? 0 : encoder.encode(context).size();
+  split = std::min(split, whole.size() - 1);  // a merge across the border must not eat the whole option
+  if (encoder.bos) pair.context.push_back(*encoder.bos);
+  pair.context.insert(pair.context.end(), whole.begin(), whole.begin() + long(split));
+  pair.continuation.assign(whole.begin() + long(split), whole.end());
+  if (pair.context.empty()) {
+    if (encoder.empty_context < 0)
+      throw UsageError(
+          "evaluate: a question has an empty context, and the tokenizer has neither BOS nor end-of-text");
+    pair.context.push_back(encoder.empty_context);
+  }
+  return pair;
+}
+
+}  // namespace chalk

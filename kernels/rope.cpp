@@ -1,4 +1,4 @@
-// The angles of rotary position embeddings: frequencies with their scaling rules, and the tables of cos and sin.
+// The angles of rotary position embeddings: frequencies, their scaling rules, the tables of cos and sin.
 
 #include "kernels/rope.h"
 
@@ -6,7 +6,7 @@
 
 namespace chalk {
 
-// Llama-3.1's rule for one frequency: short wavelengths are kept, long ones divided by `factor`, between them a blend.
+// Llama-3.1's rule for one frequency: short wavelengths are kept, long ones divided by `factor`, a blend between.
 static double llama3_frequency(double f, const FrequencyScaling& scaling) {
   const double wavelength = 2 * 3.141592653589793 / f;
   const double low = scaling.low_freq_factor, high = scaling.high_freq_factor;

@@ -1,5 +1,6 @@
 #pragma once
-// Attention with loops: the scores are computed twice instead of being stored. Contract: kernels/attention.h. Derivation: docs/derivations/attention.md.
+// Attention with loops: the scores are computed twice instead of being stored.
+// Contract: kernels/attention.h. Derivation: docs/derivations/attention.md.
 
 #include <limits>
 
@@ -20,8 +21,9 @@ inline int64_t head_offset(int64_t b, int64_t row, int64_t head, int64_t rows, i
   return ((b * rows + row) * heads + head) * D;
 }
 
-// lse_i = log Σ_j e^s_ij over the allowed keys in one pass (online softmax): the sum is kept relative to the largest score
-// met so far and is rescaled whenever a larger one turns up. k: row 0 of this head, rows k_stride apart.
+// lse_i = log Σ_j e^s_ij over the allowed keys in one pass (online softmax): the sum is kept relative to the
+// largest score met so far and is rescaled whenever a larger one turns up.
+// k: row 0 of this head, rows k_stride apart.
 template <class T>
 Wide<T> attention_lse(const T* q_i, const T* k, int64_t k_stride, KeyRange keys, const AttentionShape& s) {
   if (keys.first >= keys.last) return std::numeric_limits<double>::infinity();

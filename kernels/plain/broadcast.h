@@ -1,5 +1,6 @@
 #pragma once
-// Broadcast sum and product with loops. Contract: kernels/broadcast.h. Derivation: docs/derivations/broadcast.md.
+// Broadcast sum and product with loops.
+// Contract: kernels/broadcast.h. Derivation: docs/derivations/broadcast.md.
 
 #include "kernels/plain/scalar.h"
 

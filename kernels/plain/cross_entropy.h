@@ -1,5 +1,6 @@
 #pragma once
-// Softmax and cross-entropy with loops. Contract: kernels/cross_entropy.h. Derivation: docs/derivations/cross_entropy.md.
+// Softmax and cross-entropy with loops.
+// Contract: kernels/cross_entropy.h. Derivation: docs/derivations/cross_entropy.md.
 
 #include "kernels/plain/scalar.h"
 #include "kernels/softmax.h"

@@ -5,7 +5,7 @@
 
 namespace chalk::plain {
 
-// Turns every pair of channels of x by +angle (direction 1) or −angle (direction −1) and stores (add = false) or adds.
+// Turns every pair of channels of x by direction · angle (direction is ±1) and stores or adds the result.
 template <class T>
 void rope_turn(T* y, const T* x, const T* cos, const T* sin, int64_t B, int64_t time, int64_t H, int64_t D,
                bool interleaved, double direction, bool add) {

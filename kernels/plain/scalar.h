@@ -1,7 +1,7 @@
 #pragma once
 // What the plain kernels need to run on float, double and std::complex<double> alike.
-// Running a forward on complex numbers proves its backward: f(x + ih) = f(x) + ih·f'(x) + O(h²), so Im f / h is the
-// derivative to the last bit, because nothing is subtracted (h = 1e-20 is fine).
+// Running a forward on complex numbers proves its backward: f(x + ih) = f(x) + ih·f'(x) + O(h²), so Im f / h
+// is the derivative to the last bit, because nothing is subtracted (h = 1e-20 is fine).
 
 #include <cmath>
 #include <complex>
@@ -32,8 +32,9 @@ inline double real_part(std::complex<double> x) {
   return x.real();
 }
 
-// erf of the plain kernels' number types. std has none for complex numbers; a step of size h along the imaginary axis needs
-// only the first Taylor term, exact to O(h²):  erf(a + ih) = erf(a) + ih · 2/√π · e^(−a²)
+// erf of the plain kernels' number types. std has none for complex numbers; a step of size h along the
+// imaginary axis needs only the first Taylor term, exact to O(h²):
+//   erf(a + ih) = erf(a) + ih · 2/√π · e^(−a²)
 inline double erf(double x) {
   return std::erf(x);
 }

@@ -1,5 +1,6 @@
 #pragma once
-// Swapping the last two axes with loops. Contract: kernels/transpose.h. Derivation: docs/derivations/transpose.md.
+// Swapping the last two axes with loops.
+// Contract: kernels/transpose.h. Derivation: docs/derivations/transpose.md.
 
 #include "kernels/plain/scalar.h"
 

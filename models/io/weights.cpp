@@ -5,6 +5,7 @@
 
 #include "autograd/check.h"
 #include "models/io/file.h"
+#include "models/io/gguf_model.h"
 #include "models/io/huggingface.h"
 #include "models/io/llama2c.h"
 
@@ -19,6 +20,8 @@ const NamedArray& Checkpoint::at(const std::string& name) const {
 Checkpoint read_checkpoint(const std::string& path) {
   if (is_folder(path)) return read_hf_folder(path);
   const MappedFile file(path);
+  const std::string_view start(reinterpret_cast<const char*>(file.data), std::min<size_t>(file.size, 4));
+  if (start == "GGUF") return read_gguf_model(path);
   if (path.ends_with(".safetensors"))
     throw FileError(path, "", "holds weights only; give the folder, which also has config.json");
   if (path.ends_with(".gguf")) throw FileError(path, "magic", "is not GGUF");

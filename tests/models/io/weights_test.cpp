@@ -1,6 +1,7 @@
 // Checkpoints of real models read from every format, and the row orders and name checks they share.
 #include "models/io/weights.h"
 
+#include "models/io/gguf_model.h"
 #include "models/io/huggingface.h"
 #include "models/io/llama2c.h"
 #include "tests/models/io/paths.h"
@@ -40,6 +41,28 @@ TEST(Weights, Stories260kBinEqualsItsHuggingFaceFolder) {
   EXPECT_TRUE(bin.llama.tie_word_embeddings && hf.llama.tie_word_embeddings);
   EXPECT_EQ(parameter_count(bin.llama), 260032);
   expect_same_weights(bin, hf);
+}
+
+TEST(Weights, Stories260kGgufEqualsItsBin) {
+  const std::string folder = data_folder() + "/models/stories260K/";
+  SKIP_WITHOUT(folder + "stories260K-f32.gguf");
+  const Checkpoint gguf = read_checkpoint(folder + "stories260K-f32.gguf");
+  const Checkpoint bin = read_checkpoint(folder + "stories260K.bin");
+  expect_same_weights(gguf, bin);
+  EXPECT_EQ(gguf.llama.rms_norm_eps, 1e-5);
+  EXPECT_EQ(gguf.llama.rope_theta, 10000.0);
+  EXPECT_EQ(gguf.llama.max_position_embeddings, 512);
+  EXPECT_EQ(gguf.gguf_metadata.get_strings("tokenizer.ggml.tokens").size(), 512u);
+}
+
+// Encoding the f32 model as Q8_0 gives the weights of the file that llama.cpp's tools wrote.
+TEST(Weights, Stories260kQ80GgufEqualsOurOwn) {
+  const std::string folder = data_folder() + "/models/stories260K/";
+  SKIP_WITHOUT(folder + "stories260K-q8_0.gguf");
+  const TemporaryFolder out;
+  write_gguf_model(out.file("ours.gguf"), read_checkpoint(folder + "stories260K.bin"), GgmlType::Q8_0);
+  expect_same_weights(read_checkpoint(out.file("ours.gguf")),
+                      read_checkpoint(folder + "stories260K-q8_0.gguf"));
 }
 
 TEST(Weights, Slm4096Reads) {

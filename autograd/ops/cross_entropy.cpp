@@ -1,4 +1,4 @@
-// Saved for backward: the logits, one log-sum-exp per row, the targets. Probabilities are never stored.
+// Saved for backward: the logits, log Σ e^(logits − max) of each row, the targets. Probabilities are never stored.
 
 #include "kernels/cross_entropy.h"
 
@@ -9,8 +9,8 @@
 namespace chalk {
 
 struct CrossEntropyNode : Node {
-  Tensor logits;  // (..., V)
-  Tensor lse;     // (N)
+  Tensor logits;   // (..., V)
+  Tensor log_sum;  // (N)
   std::vector<int32_t> targets;
 
   const char* name() const override { return "cross_entropy"; }
@@ -18,7 +18,8 @@ struct CrossEntropyNode : Node {
   void backward(const Tensor& dloss) override {
     const int64_t V = logits.dim(-1), N = logits.numel() / V;
     auto* kernel = pick(logits.device(), plain::cross_entropy_backward<float>, cpu::cross_entropy_backward);
-    kernel(logits.grad().data(), dloss.data(), logits.data(), lse.data(), targets.data(), ignore_index, N, V);
+    kernel(logits.grad().data(), dloss.data(), logits.data(), log_sum.data(), targets.data(), ignore_index, N,
+           V);
   }
 };
 
@@ -32,12 +33,12 @@ Tensor cross_entropy_rows(const Tensor& logits, const std::vector<int32_t>& targ
           "cross_entropy: target {} at row {} is outside [0, {})", target, n, V);
   }
   Tensor loss = Tensor::empty({N}, logits.device());
-  Tensor lse = Tensor::empty({N}, logits.device());
+  Tensor log_sum = Tensor::empty({N}, logits.device());
   auto* kernel = pick(logits.device(), plain::cross_entropy_forward<float>, cpu::cross_entropy_forward);
-  kernel(loss.data(), lse.data(), logits.data(), targets.data(), ignore_index, N, V);
+  kernel(loss.data(), log_sum.data(), logits.data(), targets.data(), ignore_index, N, V);
   if (wants_grad({logits})) {
     auto node = std::make_shared<CrossEntropyNode>();
-    node->logits = logits, node->lse = lse, node->targets = targets;
+    node->logits = logits, node->log_sum = log_sum, node->targets = targets;
     set_history(loss, node);
   }
   return loss;

@@ -8,30 +8,32 @@
 namespace chalk::plain {
 
 template <class T>
-void cross_entropy_forward(T* loss, T* lse, const T* logits, const int32_t* targets, int32_t ignore_index,
+void cross_entropy_forward(T* loss, T* log_sum, const T* logits, const int32_t* targets, int32_t ignore_index,
                            int64_t N, int64_t V) {
   for (int64_t n = 0; n < N; ++n) {
     const T* logits_n = logits + n * V;
     const Wide<T> max = row_max(logits_n, V);
-    // lse_n = max_v + log Σ_v e^(logits_nv − max_v)
-    const Wide<T> lse_n = max + std::log(sum_exp(logits_n, max, V));
-    lse[n] = T(lse_n);
+    // log_sum_n = log Σ_v e^(logits_nv − max_n)
+    const Wide<T> log_sum_n = std::log(sum_exp(logits_n, max, V));
+    log_sum[n] = T(log_sum_n);
 
-    // loss_n = lse_n − logits_n,target
+    // loss_n = log_sum_n − (logits_n,target − max_n)
     const bool ignored = targets[n] == ignore_index;
-    loss[n] = ignored ? T(0) : T(lse_n - Wide<T>(logits_n[targets[n]]));
+    loss[n] = ignored ? T(0) : T(log_sum_n - (Wide<T>(logits_n[targets[n]]) - max));
   }
 }
 
 template <class T>
-void cross_entropy_backward(T* dlogits, const T* dloss, const T* logits, const T* lse, const int32_t* targets,
-                            int32_t ignore_index, int64_t N, int64_t V) {
+void cross_entropy_backward(T* dlogits, const T* dloss, const T* logits, const T* log_sum,
+                            const int32_t* targets, int32_t ignore_index, int64_t N, int64_t V) {
   for (int64_t n = 0; n < N; ++n) {
     if (targets[n] == ignore_index) continue;
+    const T* logits_n = logits + n * V;
+    const Wide<T> max = row_max(logits_n, V);
     for (int64_t v = 0; v < V; ++v) {
-      const Wide<T> probability = std::exp(Wide<T>(logits[n * V + v]) - Wide<T>(lse[n]));
+      const Wide<T> probability = std::exp(Wide<T>(logits_n[v]) - max - Wide<T>(log_sum[n]));
       const double is_target = v == targets[n] ? 1 : 0;
-      // dlogits_nv += dloss_n · (e^(logits_nv − lse_n) − [v = target_n])
+      // dlogits_nv += dloss_n · (e^(logits_nv − max_n − log_sum_n) − [v = target_n])
       dlogits[n * V + v] += T(Wide<T>(dloss[n]) * (probability - is_target));
     }
   }

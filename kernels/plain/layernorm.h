@@ -50,9 +50,19 @@ void layernorm_backward(T* dx, T* dweight, T* dbias, const T* dy, const T* x, co
       const Wide<T> g = Wide<T>(dy_n[c]) * Wide<T>(weight[c]);
       // dx = rstd · (g − mean(g) − x̂ · mean(g · x̂))
       if (dx) dx[n * C + c] += T(r * (g - g_mean - x_hat * gx_mean));
-      if (dweight) dweight[c] += T(Wide<T>(dy_n[c]) * x_hat);
-      if (dbias) dbias[c] += dy_n[c];
     }
+  }
+
+  // dweight = Σ_n dy · x̂,  dbias = Σ_n dy: column by column, so that the sums stay in the wide type.
+  for (int64_t c = 0; c < C; ++c) {
+    Wide<T> weight_sum = 0, bias_sum = 0;
+    for (int64_t n = 0; n < N; ++n) {
+      const Wide<T> x_hat = (Wide<T>(x[n * C + c]) - Wide<T>(mean[n])) * Wide<T>(rstd[n]);
+      weight_sum += Wide<T>(dy[n * C + c]) * x_hat;
+      bias_sum += Wide<T>(dy[n * C + c]);
+    }
+    if (dweight) dweight[c] += T(weight_sum);
+    if (dbias) dbias[c] += T(bias_sum);
   }
 }
 

@@ -41,9 +41,16 @@ void rmsnorm_backward(T* dx, T* dweight, const T* dy, const T* x, const T* weigh
       const Wide<T> g = Wide<T>(dy_n[c]) * Wide<T>(weight[c]);
       // dx = rstd · (g − x̂ · mean(g · x̂))
       if (dx) dx[n * C + c] += T(r * (g - x_hat * gx_mean));
-      // dweight = Σ_n dy · x̂
-      if (dweight) dweight[c] += T(Wide<T>(dy_n[c]) * x_hat);
     }
+  }
+
+  // dweight = Σ_n dy · x̂: column by column, so that the sum stays in the wide type.
+  for (int64_t c = 0; c < C && dweight; ++c) {
+    Wide<T> weight_sum = 0;
+    for (int64_t n = 0; n < N; ++n) {
+      weight_sum += Wide<T>(dy[n * C + c]) * Wide<T>(x[n * C + c]) * Wide<T>(rstd[n]);
+    }
+    dweight[c] += T(weight_sum);
   }
 }
 

@@ -23,17 +23,17 @@ TEST(CrossEntropy, BackwardMatchesComplexStep) {
   for (const Case& c : cases) {
     const int64_t N = int64_t(c.targets.size());
     auto forward = [&](const auto& in) {
-      std::vector<NumberOf<decltype(in)>> loss(N), lse(N);
-      plain::cross_entropy_forward(loss.data(), lse.data(), in[0].data(), c.targets.data(), c.ignore_index, N,
-                                   c.V);
+      std::vector<NumberOf<decltype(in)>> loss(N), log_sum(N);
+      plain::cross_entropy_forward(loss.data(), log_sum.data(), in[0].data(), c.targets.data(),
+                                   c.ignore_index, N, c.V);
       return loss;
     };
     auto backward = [&](const Gradients& d, const double* dy, const Inputs& in) {
-      std::vector<double> loss(N), lse(N);
-      plain::cross_entropy_forward(loss.data(), lse.data(), in[0].data(), c.targets.data(), c.ignore_index, N,
-                                   c.V);
-      plain::cross_entropy_backward(d[0], dy, in[0].data(), lse.data(), c.targets.data(), c.ignore_index, N,
-                                    c.V);
+      std::vector<double> loss(N), log_sum(N);
+      plain::cross_entropy_forward(loss.data(), log_sum.data(), in[0].data(), c.targets.data(),
+                                   c.ignore_index, N, c.V);
+      plain::cross_entropy_backward(d[0], dy, in[0].data(), log_sum.data(), c.targets.data(), c.ignore_index,
+                                    N, c.V);
     };
     expect_complex_step({normals(N * c.V, 1, 2)}, forward, backward);
   }
@@ -42,18 +42,18 @@ TEST(CrossEntropy, BackwardMatchesComplexStep) {
 TEST(CrossEntropy, EqualLogitsCostLogV) {
   const std::vector<double> logits(512, 3.25);
   const int32_t target = 17;
-  double loss, lse;
-  plain::cross_entropy_forward(&loss, &lse, logits.data(), &target, -100, 1, 512);
+  double loss, log_sum;
+  plain::cross_entropy_forward(&loss, &log_sum, logits.data(), &target, -100, 1, 512);
   EXPECT_NEAR(loss, std::log(512.0), 1e-14);
 }
 
 TEST(CrossEntropy, IgnoredRowsCostNothingAndGetNoGradient) {
   const std::vector<float> logits = {1, 2, 3, 4, 5, 6}, dloss = {1, 1};
   const std::vector<int32_t> targets = {-100, 1};
-  std::vector<float> loss(2), lse(2), dlogits(6);
-  plain::cross_entropy_forward(loss.data(), lse.data(), logits.data(), targets.data(), -100, 2, 3);
-  plain::cross_entropy_backward(dlogits.data(), dloss.data(), logits.data(), lse.data(), targets.data(), -100,
-                                2, 3);
+  std::vector<float> loss(2), log_sum(2), dlogits(6);
+  plain::cross_entropy_forward(loss.data(), log_sum.data(), logits.data(), targets.data(), -100, 2, 3);
+  plain::cross_entropy_backward(dlogits.data(), dloss.data(), logits.data(), log_sum.data(), targets.data(),
+                                -100, 2, 3);
   EXPECT_EQ(loss[0], 0);
   EXPECT_GT(loss[1], 0);
   for (int v = 0; v < 3; ++v) EXPECT_EQ(dlogits[v], 0);
@@ -64,8 +64,8 @@ TEST(CrossEntropy, IgnoredRowsCostNothingAndGetNoGradient) {
 TEST(CrossEntropy, HugeLogitsOverflowNeither) {
   const std::vector<float> logits = {1e4f, -1e4f, 1e4f, -1e4f};
   const std::vector<int32_t> targets = {0, 1};
-  std::vector<float> loss(2), lse(2);
-  plain::cross_entropy_forward(loss.data(), lse.data(), logits.data(), targets.data(), -100, 2, 2);
+  std::vector<float> loss(2), log_sum(2);
+  plain::cross_entropy_forward(loss.data(), log_sum.data(), logits.data(), targets.data(), -100, 2, 2);
   EXPECT_EQ(loss, (std::vector<float>{0, 2e4f}));
 }
 

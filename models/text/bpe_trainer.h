@@ -14,7 +14,7 @@ namespace chalk {
 struct BpeTrainerOptions {
   int64_t vocab_size = 512;  // special tokens + 256 bytes + merges
   std::vector<std::string>
-      specials;  // get the first ids, in this order; never merged, also where they stand in the text
+      specials = {};  // get the first ids, in this order; never merged, also where they stand in the text
   std::string pattern = kGpt2Pattern;  // cuts the text into words
   int64_t min_count = 2;               // a pair that is rarer is not merged
 };

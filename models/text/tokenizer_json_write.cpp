@@ -7,6 +7,8 @@
 #include "models/text/byte_alphabet.h"
 #include "models/text/byte_bpe.h"
 #include "models/text/char_tokenizer.h"
+#include "models/text/llama2c_tokenizer.h"
+#include "models/text/sentencepiece.h"
 #include "models/text/utf8.h"
 #include "models/text/word_tokenizer.h"
 
@@ -174,6 +176,67 @@ void ByteBpe::save(const std::string& folder) const {
   Json added = added_tokens_json(parts_.specials, true);
   for (Json& fixed : added_tokens_json(parts_.fixed_words, false)) added.push_back(fixed);
   write_files(*this, folder, std::move(added), steps);
+}
+
+namespace {
+
+// Merges as [["a", "b"], ...]: the form that allows spaces inside tokens.
+Json merge_pairs_json(const MergeTable& table, const std::vector<std::string>& tokens) {
+  Json merges = Json::array();
+  for (const MergeTable::Merge& merge : table.sorted())
+    merges.push_back({tokens[merge.left], tokens[merge.right]});
+  return merges;
+}
+
+// " " in front, then every space as `space`; and back.
+void add_sentencepiece_steps(Steps& steps, const std::string& space, bool add_prefix) {
+  Json normalizers = Json::array(), decoders = Json::array();
+  if (add_prefix) normalizers.push_back({{"type", "Prepend"}, {"prepend", space}});
+  if (space != " ") {
+    normalizers.push_back({{"type", "Replace"}, {"pattern", {{"String", " "}}}, {"content", space}});
+    decoders.push_back({{"type", "Replace"}, {"pattern", {{"String", space}}}, {"content", " "}});
+  }
+  steps.normalizer = {{"type", "Sequence"}, {"normalizers", normalizers}};
+  decoders.push_back({{"type", "ByteFallback"}});
+  decoders.push_back({{"type", "Fuse"}});
+  if (add_prefix) decoders.push_back({{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}});
+  steps.decoder = {{"type", "Sequence"}, {"decoders", decoders}};
+}
+
+}  // namespace
+
+void SentencePiece::save(const std::string& folder) const {
+  const auto refuse = [&](const char* what) {
+    throw Error(folder + ": a SentencePiece model with " + what + " cannot be written as tokenizer.json");
+  };
+  if (parts_.remove_extra_whitespaces) refuse("remove_extra_whitespaces");
+  if (has_unused_) refuse("unused pieces");
+  if (!extra_characters_.empty()) refuse("characters that are not pieces themselves");
+  std::vector<std::string> tokens;
+  for (const Piece& piece : parts_.pieces) tokens.push_back(piece.text);
+  Steps steps;
+  add_sentencepiece_steps(steps, parts_.space, parts_.add_dummy_prefix);
+  if (parts_.only_missing_prefix) {
+    steps.normalizer = nullptr;
+    steps.pre_tokenizer = {
+        {"type", "Metaspace"}, {"replacement", parts_.space}, {"prepend_scheme", "always"}, {"split", false}};
+  }
+  steps.model = bpe_json(tokens, merge_pairs_json(merges_, tokens), parts_.byte_fallback);
+  steps.model["fuse_unk"] = parts_.fuse_unk;
+  if (parts_.unk >= 0) steps.model["unk_token"] = tokens[parts_.unk];
+  Json added = added_tokens_json(specials, true);
+  for (Json& token : added_tokens_json(user_defined_, false)) added.push_back(token);
+  write_files(*this, folder, std::move(added), steps);
+}
+
+void Llama2cTokenizer::save(const std::string& folder) const {
+  std::vector<std::string> tokens = pieces_;
+  for (const auto& [text, id] : specials)
+    tokens[id] = text;  // not "\n<s>\n": the name that everybody else uses
+  Steps steps;
+  add_sentencepiece_steps(steps, " ", true);
+  steps.model = bpe_json(tokens, merge_pairs_json(merges_, tokens), true);
+  write_files(*this, folder, added_tokens_json(specials, true), steps);
 }
 
 }  // namespace chalk

@@ -163,6 +163,14 @@ MeanError mean_error(const std::vector<double>& values) {
   return {mean, values.size() < 2 ? 0.0 : std::sqrt(squares / (n - 1) / n)};
 }
 
+TextEncoder text_encoder(const Tokenizer& tokenizer) {
+  TextEncoder encoder;
+  encoder.encode = [&tokenizer](const std::string& text) { return tokenizer.encode(text); };
+  if (tokenizer.add_bos) encoder.bos = tokenizer.bos;
+  encoder.empty_context = tokenizer.bos ? *tokenizer.bos : tokenizer.eos.value_or(-1);
+  return encoder;
+}
+
 TokenPair encode_pair(const TextEncoder& encoder, std::string context, std::string continuation) {
   const size_t end = context.find_last_not_of(' ') + 1;  // 0 if the context is empty or all spaces
   continuation = context.substr(end) + continuation;

@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "models/text/tokenizer.h"
+
 namespace chalk {
 
 // "After `context`, which of `options`?" In tokens; neither may be empty.
@@ -72,6 +74,10 @@ struct TextEncoder {
   int32_t empty_context =
       -1;  // the context of a text that has none: BOS or <|endoftext|>; -1: there is no such token
 };
+
+// BOS in front where the tokenizer asks for it; an empty context becomes BOS or end-of-text.
+// `tokenizer` must outlive the result.
+TextEncoder text_encoder(const Tokenizer& tokenizer);
 
 struct TokenPair {
   std::vector<int32_t> context, continuation;

@@ -176,6 +176,23 @@ TEST(EncodePair, SpecialTokensAndRefusals) {
   EXPECT_EQ(encode_pair(encoder, "Answer:", " yes").context, (std::vector<int32_t>{98, 0}));
 }
 
+TEST(TextEncoder, TakesSpecialTokensFromTheTokenizer) {
+  struct Letters : Tokenizer {
+    std::vector<int32_t> encode(std::string_view text) const override { return {text.begin(), text.end()}; }
+    std::string decode(const std::vector<int32_t>& ids) const override { return {ids.begin(), ids.end()}; }
+    int64_t vocab_size() const override { return 128; }
+    std::string token(int32_t id) const override { return std::string(1, char(id)); }
+    void save(const std::string&) const override {}
+  } letters;
+  EXPECT_EQ(text_encoder(letters).empty_context, -1);
+  letters.eos = 2;  // like GPT-2: nothing in front of a text, end-of-text for an empty one
+  EXPECT_FALSE(text_encoder(letters).bos);
+  EXPECT_EQ(text_encoder(letters).empty_context, 2);
+  letters.bos = 1;
+  letters.add_bos = true;
+  EXPECT_EQ(encode_pair(text_encoder(letters), "a", "b").context, (std::vector<int32_t>{1, 'a'}));
+}
+
 // ---- Perplexity ----
 
 TEST(PlanWindows, EveryTokenAfterTheFirstOnce) {

@@ -102,8 +102,8 @@ void Canvas::line(const std::vector<Point>& points, float width, Colour colour, 
     for (const auto& piece : dashes(points, dash)) line(piece, width, colour, alpha);
     return;
   }
-  // All segments go into one mask (the largest coverage wins) before any colour is laid: where two segments of a pale
-  // line overlap, it must not become darker.
+  // All segments go into one mask (the largest coverage wins) before any colour is laid: where two segments
+  // of a pale line overlap, it must not become darker.
   Box all = {columns_, rows_, 0, 0};
   for (size_t i = 1; i < points.size(); i++) {
     const Point a = points[i - 1], b = points[i];
@@ -153,7 +153,8 @@ void Canvas::diamond(Point c, float radius, Colour colour) {
 void Canvas::band(const std::vector<Point>& low, const std::vector<Point>& high, Colour colour, float alpha) {
   for (size_t i = 1; i < low.size(); i++) {
     const float x0 = low[i - 1].x, x1 = low[i].x;
-    // Column by column; a column belongs to the piece that its centre is in, so that no column is painted twice.
+    // Column by column; a column belongs to the piece that its centre is in, so that no column is painted
+    // twice.
     for (int x = std::max(clip_.x0, int(std::ceil(x0 * scale_ - 0.5f)));
          x < std::min<float>(clip_.x1, x1 * scale_ - 0.5f); x++) {
       const float t = ((x + 0.5f) / scale_ - x0) / (x1 - x0);

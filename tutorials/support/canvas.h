@@ -1,6 +1,6 @@
 #pragma once
-// A small painter with soft edges. Every shape is a function that says how far a pixel's centre is from it; coverage
-// is that distance turned into 0..1 over one pixel, which is all that anti-aliasing needs.
+// A small painter with soft edges. Every shape is a function that says how far a pixel's centre is from it;
+// coverage is that distance turned into 0..1 over one pixel, which is all that anti-aliasing needs.
 #include <cstdint>
 #include <string>
 #include <vector>

@@ -1,6 +1,6 @@
 #pragma once
-// What ran, where and when: printed at the start of every program and stored with every run, so that a number can be
-// made again.
+// What ran, where and when: printed at the start of every program and stored with every run, so that a number
+// can be made again.
 #include <string>
 #include <vector>
 

@@ -1,5 +1,6 @@
-// CLI11 cuts the command line into flags and texts; the conversion of a text to a number is ours, so that every message
-// says what was got and what was expected, and a config file goes through the same checks as a flag.
+// CLI11 cuts the command line into flags and texts; the conversion of a text to a number is ours, so that
+// every message says what was got and what was expected, and a config file goes through the same checks as a
+// flag.
 #include "tutorials/support/flags.h"
 
 #include <CLI/CLI.hpp>
@@ -177,7 +178,8 @@ std::string Flags::closest(const std::string& name) const {
   return best ? fmt::format("; did you mean {}?", best->name) : "; --help lists the flags";
 }
 
-// Values of a file or a preset, for every flag that nobody stronger has set. "run" is what the program adds about itself.
+// Values of a file or a preset, for every flag that nobody stronger has set. "run" is what the program adds
+// about itself.
 void Flags::apply(const Json& values, FlagSource source, const std::string& where) {
   if (!values.is_object()) refuse(where, values.type_name(), "an object {\"flag\": value, ...}");
   for (const auto& [key, value] : values.items()) {

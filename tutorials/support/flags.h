@@ -1,8 +1,8 @@
 #pragma once
-// The command line of every program: flags that map one to one to the fields of an options struct, a JSON config file,
-// presets, and a --help that starts with an example.
+// The command line of every program: flags that map one to one to the fields of an options struct, a JSON
+// config file, presets, and a --help that starts with an example.
 //
-// Who wins:  flag on the command line  >  --config file  >  --preset  >  the default that stands in the struct.
+// Who wins:  flag on the command line  >  --config file  >  --preset  >  the struct's default.
 #include <deque>
 #include <limits>
 #include <map>
@@ -44,17 +44,19 @@ struct Flag {
 
 class Flags {
  public:
-  // `name` starts with "--"; `target` holds the default. A bool flag needs no value (--resume, or --resume=false).
+  // `name` starts with "--"; `target` holds the default. A bool flag needs no value (--resume, or
+  // --resume=false).
   Flag& add(const std::string& name, FlagTarget target, const std::string& help);
 
   // Lists the flag under "Flags of every program".
   void mark_common(const std::string& name) { find(name)->is_common = true; }
 
-  // A named set of values, chosen by --preset NAME: flags.preset("1min", {{"steps", 200}, {"width", 64}}, "a first look");
+  // A named set of values, chosen by --preset NAME:
+  //   flags.preset("1min", {{"steps", 200}, {"width", 64}}, "a first look");
   void preset(const std::string& name, const Json& values, const std::string& help);
 
-  // Fills the targets from the command line, then from --config and --preset where the command line is silent.
-  // Throws UsageError (exit 2) for a bad flag or value, FileError (exit 3) for a bad config file.
+  // Fills the targets from the command line, then from --config and --preset where the command line is
+  // silent. Throws UsageError (exit 2) for a bad flag or value, FileError (exit 3) for a bad config file.
   void parse(int argc, const char* const* argv);
 
   bool help_wanted = false;         // -h, --help

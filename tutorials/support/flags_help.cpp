@@ -1,4 +1,5 @@
-// What --help prints: an example to copy first, then what the program is for, then every flag with its default.
+// What --help prints: an example to copy first, then what the program is for, then every flag with its
+// default.
 #include <algorithm>
 
 #include "autograd/check.h"

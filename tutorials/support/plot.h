@@ -6,7 +6,8 @@
 //   plot.lines.push_back({.at = 1.95, .label = "nanoGPT"});
 //   save_png(plot, run.path("plots/loss.png"));
 //
-// The palette (Okabe & Ito) is told apart by colour-blind readers. A report asks for each picture in both themes.
+// The palette (Okabe & Ito) is told apart by colour-blind readers. A report asks for each picture in both
+// themes.
 #include <optional>
 #include <string>
 #include <vector>

@@ -35,7 +35,8 @@ struct Tick {
   double value = 0;
   std::string label;
 };
-// About `wanted` ticks at round values (1, 2, 2.5 or 5 times a power of ten; powers of ten on a long log axis).
+// About `wanted` ticks at round values (1, 2, 2.5 or 5 times a power of ten; powers of ten on a long log
+// axis).
 std::vector<Tick> ticks_for(const Mapping& mapping, int wanted);
 
 struct LegendEntry {

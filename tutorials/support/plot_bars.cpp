@@ -73,7 +73,8 @@ void draw_markers(const Frame& f, size_t category, float top, float bottom) {
   }
 }
 
-// A number stands at its bar's end, unless marks or error bars could be in its way: then all stand in a column.
+// A number stands at its bar's end, unless marks or error bars could be in its way: then all stand in a
+// column.
 bool numbers_in_column(const BarChart& chart) {
   bool errors = false;
   for (const BarSeries& s : chart.series) errors = errors || !s.high.empty();

@@ -7,12 +7,12 @@
 //         .name = "generate",
 //         .about = "continues a prompt with a trained model",
 //         .example = "build/bin/generate --model runs/demo --prompt 'Anna lives in'",
-//         .flags = [&](chalk::Flags& flags) { flags.add("--prompt", &options.prompt, "text to continue").required(); },
+//         .flags = [&](chalk::Flags& f) { f.add("--prompt", &options.prompt, "text to continue").required(); },
 //         .run = [&](chalk::Context& context) { return generate(options, context); }});
 //   }
 //
-// Exit codes: 0 ok, 1 runtime error, 2 usage, 3 missing or bad input file, 4 backend unavailable, 5 a checked claim
-// failed, 130 interrupted after saving.
+// Exit codes: 0 ok, 1 runtime error, 2 usage, 3 missing or bad input file, 4 backend unavailable, 5 a checked
+// claim failed, 130 interrupted after saving.
 #include <fmt/format.h>
 
 #include <functional>
@@ -25,7 +25,8 @@
 
 namespace chalk {
 
-// What run_program() hands to the program: the common flags' values, and the places where it puts what it found.
+// What run_program() hands to the program: the common flags' values, and the places where it puts what it
+// found.
 struct Context {
   Device device = Device::CPU;  // --device
   uint64_t seed = 1337;         // --seed

@@ -48,8 +48,9 @@ double Progress::tokens_per_second() const {
 
 void Progress::step(int64_t steps_done, const StepReport& report) {
   tokens_ += report.tokens;
-  // An exponential average over about 50 steps. Dividing by the weight given so far removes the pull to the zero it
-  // starts from, as Adam does. Once the loss is NaN, the average stays NaN: a diverged run must not look healthy.
+  // An exponential average over about 50 steps. Dividing by the weight given so far removes the pull to the
+  // zero it starts from, as Adam does. Once the loss is NaN, the average stays NaN: a diverged run must not
+  // look healthy.
   if (std::isnan(smooth_loss_) && smooth_weight_ == 0) smooth_loss_ = 0;
   const double sum = smooth_loss_ * smooth_weight_ * 0.98 + report.loss * 0.02;
   smooth_weight_ = smooth_weight_ * 0.98 + 0.02;

@@ -1,5 +1,6 @@
 #pragma once
-// How a long loop shows that it lives: one line that is rewritten on a terminal, a plain line now and then elsewhere.
+// How a long loop shows that it lives: one line that is rewritten on a terminal, a plain line now and then
+// elsewhere.
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
@@ -21,13 +22,14 @@ struct Terminal {
   bool live = false;  // a line may be rewritten in place
   int columns = 80;
 };
-// Asks the stream and the environment: no live line when TERM=dumb or when it is a file or a pipe. Chalk prints no colours,
-// so NO_COLOR has nothing to switch off; everything is ASCII.
+// Asks the stream and the environment: no live line when TERM=dumb or when it is a file or a pipe. Chalk
+// prints no colours, so NO_COLOR has nothing to switch off; everything is ASCII.
 Terminal terminal_of(FILE* stream);
 
 class Progress {
  public:
-  // Steps run from `first_step` (done before this process) to `total_steps`. Off a terminal, one line per `plain_seconds`.
+  // Steps run from `first_step` (done before this process) to `total_steps`. Off a terminal, one line per
+  // `plain_seconds`.
   Progress(std::string task, int64_t first_step, int64_t total_steps, bool quiet = false,
            double plain_seconds = 10);
   ~Progress();  // ends the live line

@@ -1,6 +1,7 @@
 #pragma once
-// report.html: one file that explains a run to somebody who was not there. Pictures are inside it, there is no script and
-// nothing is loaded from elsewhere, so it can be mailed, archived, or opened in ten years. It follows the reader's dark mode.
+// report.html: one file that explains a run to somebody who was not there. Pictures are inside it, there is
+// no script and nothing is loaded from elsewhere, so it can be mailed, archived, or opened in ten years. It
+// follows the reader's dark mode.
 //
 //   Report report("A LLaMA that learned a small world", "1.2 M parameters, 3 minutes on 2 cores");
 //   report.figures({{"loss", "1.13", "nats per token"}, {"facts", "98 %", "chance 5 %"}});
@@ -22,7 +23,8 @@ struct KeyFigure {
   std::string name, value, note = "";
 };
 
-// Text made safe inside HTML: & < > " ' escaped, control characters and bytes that are no UTF-8 shown as U+FFFD.
+// Text made safe inside HTML: & < > " ' escaped, control characters and bytes that are no UTF-8 shown as
+// U+FFFD.
 std::string html_escaped(const std::string& text);
 std::string base64(const std::string& bytes);
 
@@ -45,7 +47,8 @@ class Report {
     picture(render_png(plot, Theme::Light), render_png(plot, Theme::Dark), plot.title, caption);
   }
 
-  // The command, date, processor, SIMD target, threads and compiler; every flag's value in a part that folds out.
+  // The command, date, processor, SIMD target, threads and compiler; every flag's value in a part that folds
+  // out.
   void environment(const Context& context);
 
   std::string html() const;

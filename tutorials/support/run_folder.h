@@ -17,8 +17,8 @@ namespace chalk {
 
 class RunFolder {
  public:
-  // Makes the folder if need be. Throws Error (exit 1) if it cannot be written, UsageError (exit 2) if it already holds a
-  // run that `resume` does not ask to go on with.
+  // Makes the folder if need be. Throws Error (exit 1) if it cannot be written, UsageError (exit 2) if it
+  // already holds a run that `resume` does not ask to go on with.
   RunFolder(const std::string& path, bool resume);
   ~RunFolder();
   RunFolder(const RunFolder&) = delete;
@@ -30,11 +30,12 @@ class RunFolder {
   void write_config(const Context& context) const;
   void write_sample(int64_t step, const std::string& text) const;  // samples/step_000100.txt
 
-  // Appends one line and hands it to the system, so that a killed run keeps every step it reported. A NaN becomes null
-  // with "nan": true. Throws Error (exit 1) on a full disk.
+  // Appends one line and hands it to the system, so that a killed run keeps every step it reported. A NaN
+  // becomes null with "nan": true. Throws Error (exit 1) on a full disk.
   void log(const Json& row);
 
-  // On resume: forgets rows after `step` (and a last line that a kill cut short), so that no step is there twice.
+  // On resume: forgets rows after `step` (and a last line that a kill cut short), so that no step is there
+  // twice.
   void rewind_metrics(int64_t step);
   std::vector<Json> metrics() const;  // all rows so far, for plots that span a resume
 

@@ -14,8 +14,8 @@ struct TextBitmap {
   std::vector<float> coverage;  // (height, width)
 };
 
-// `size` is the em size in pixels; text is UTF-8. DejaVu Sans is used where it is installed (fonts-dejavu-core), otherwise
-// stb_easy_font's built-in letters, which know ASCII only.
+// `size` is the em size in pixels; text is UTF-8. DejaVu Sans is used where it is installed
+// (fonts-dejavu-core), otherwise stb_easy_font's built-in letters, which know ASCII only.
 TextBitmap draw_text(const std::string& text, float size, bool bold);
 float text_width(const std::string& text, float size, bool bold);
 bool has_real_font();

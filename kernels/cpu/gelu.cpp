@@ -12,7 +12,9 @@ using simd::V;
 
 // The tanh form needs no tanh: 1/2 (1 + tanh u) = σ(2u), and the sigmoid costs one exponential.
 // 2u = 2√(2/π) · (x + 0.044715 x³)
-static V twice_u(V x) { return set(1.5957691216057308f) * mul_add(set(0.044715f) * x, x * x, x); }
+static V twice_u(V x) {
+  return set(1.5957691216057308f) * mul_add(set(0.044715f) * x, x * x, x);
+}
 
 void gelu_tanh_forward(float* y, const float* x, int64_t count) {
   parallel_for(count, math_grain, [&](int64_t begin, int64_t end) {

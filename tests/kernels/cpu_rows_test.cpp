@@ -132,26 +132,27 @@ TEST(CpuRows, SoftmaxOfMaskedNumbers) {
 
 TEST(CpuRows, CrossEntropy) {
   for_each_matrix([](int64_t N, int64_t V, int64_t misalignment) {
-    Buffer logits(N * V, misalignment, 1, 4.0f), dloss(N, 1, 2), loss(N, 2, 3), lse(N, 3, 4),
+    Buffer logits(N * V, misalignment, 1, 4.0f), dloss(N, 1, 2), loss(N, 2, 3), log_sum(N, 3, 4),
         dlogits(N * V, misalignment, 5);
     std::vector<int32_t> targets;
     for (int64_t n = 0; n < N; ++n)
       targets.push_back(n % 5 == 1 ? -100 : int32_t(random_word(9, uint64_t(n)) % uint64_t(V)));
     const double relative = eps * (16 + double(V) / 16);  // as for softmax
     const auto forward = [&] {
-      plain::cross_entropy_forward<float>(loss, lse, logits, targets.data(), -100, N, V);
+      plain::cross_entropy_forward<float>(loss, log_sum, logits, targets.data(), -100, N, V);
     };
     expect_same(
-        {&loss, &lse}, [&] { cpu::cross_entropy_forward(loss, lse, logits, targets.data(), -100, N, V); },
-        forward, [&](size_t, int64_t, double want) { return relative + 4 * eps * (std::abs(want) + 20); },
+        {&loss, &log_sum},
+        [&] { cpu::cross_entropy_forward(loss, log_sum, logits, targets.data(), -100, N, V); }, forward,
+        [&](size_t, int64_t, double want) { return relative + 4 * eps * (std::abs(want) + 20); },
         name("cross_entropy", N, V));
-    // e^(logits − lse) errs by its argument's rounding, eps/2 · 40, relative to a probability ≤ 1.
+    // e^(logits − log_sum) errs by its argument's rounding, eps/2 · 40, relative to a probability ≤ 1.
     forward();
     expect_same(
         {&dlogits},
-        [&] { cpu::cross_entropy_backward(dlogits, dloss, logits, lse, targets.data(), -100, N, V); },
+        [&] { cpu::cross_entropy_backward(dlogits, dloss, logits, log_sum, targets.data(), -100, N, V); },
         [&] {
-          plain::cross_entropy_backward<float>(dlogits, dloss, logits, lse, targets.data(), -100, N, V);
+          plain::cross_entropy_backward<float>(dlogits, dloss, logits, log_sum, targets.data(), -100, N, V);
         },
         [&](size_t, int64_t, double want) { return 24 * eps * 4 + 2 * eps * std::abs(want); },
         name("cross_entropy_backward", N, V));

@@ -1,0 +1,14 @@
+#pragma once
+// The tokenizer inside a GGUF file.
+
+#include <memory>
+
+#include "models/io/gguf_metadata.h"
+#include "models/text/tokenizer.h"
+
+namespace chalk {
+
+// From the tokenizer.ggml.* keys (models/text/gguf_tokenizer.h does the work). Throws FileError naming the key.
+std::unique_ptr<Tokenizer> tokenizer_from_gguf(const GgufMetadata& metadata);
+
+}  // namespace chalk

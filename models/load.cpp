@@ -1,0 +1,128 @@
+// Copying weights in and out of models, finding tokenizers, committing checkpoints.
+
+#include "models/load.h"
+
+#include <filesystem>
+#include <map>
+
+#include "autograd/check.h"
+#include "models/gpt2.h"
+#include "models/io/file.h"
+#include "models/io/gguf_tokenizer.h"
+#include "models/io/huggingface.h"
+#include "models/llama.h"
+
+namespace chalk {
+
+namespace fs = std::filesystem;
+
+std::unique_ptr<LanguageModel> make_model(Checkpoint checkpoint, Device device) {
+  std::unique_ptr<LanguageModel> model;
+  if (checkpoint.architecture == "gpt2") {
+    model = std::make_unique<GPT2>(checkpoint.gpt2, device);
+  } else {
+    model = std::make_unique<Llama>(checkpoint.llama, device);
+  }
+  std::map<std::string, NamedArray*> arrays;
+  for (NamedArray& array : checkpoint.weights) arrays[array.name] = &array;
+  for (const NamedTensor& p : model->parameters()) {
+    const auto place = arrays.find(p.name);
+    if (place == arrays.end()) throw FileError(checkpoint.path, p.name, "the tensor is missing");
+    NamedArray& array = *place->second;
+    if (array.shape != p.tensor.shape) {
+      throw FileError(checkpoint.path, p.name,
+                      "has shape " + to_string(array.shape) + ", expected " + to_string(p.tensor.shape));
+    }
+    p.tensor.copy_from(Tensor::from(array.shape, array.data, device));
+    array.data = {};  // one copy in memory at a time
+  }
+  return model;
+}
+
+Checkpoint to_checkpoint(LanguageModel& model) {
+  Checkpoint checkpoint;
+  checkpoint.architecture = model.architecture();
+  if (auto* gpt2 = dynamic_cast<GPT2*>(&model)) checkpoint.gpt2 = gpt2->config;
+  if (auto* llama = dynamic_cast<Llama*>(&model)) checkpoint.llama = llama->config;
+
+  std::map<std::string, Tensor> tensors;
+  for (const NamedTensor& p : model.parameters()) tensors[p.name] = p.tensor;
+  const std::vector<ParameterShape> expected = parameter_shapes(checkpoint);
+  check(tensors.size() == expected.size(), "the model holds {} parameters but its architecture has {}: a slot was swapped",
+        tensors.size(), expected.size());
+  for (const ParameterShape& shape : expected) {
+    const auto place = tensors.find(shape.name);
+    check(place != tensors.end(), "the model has no parameter {}: a slot was swapped", shape.name);
+    checkpoint.weights.push_back({shape.name, place->second.shape, place->second.to_vector()});
+  }
+  return checkpoint;
+}
+
+LoadedModel load_model(const std::string& model_path, const std::string& tokenizer_path, Device device) {
+  LoadedModel loaded;
+  const std::string newest = newest_checkpoint(model_path);
+  loaded.path = newest.empty() ? model_path : newest;
+  Checkpoint checkpoint = read_checkpoint(loaded.path);
+
+  if (!tokenizer_path.empty()) {
+    loaded.tokenizer = load_tokenizer(tokenizer_path);
+  } else if (is_folder(loaded.path)) {
+    loaded.tokenizer = load_tokenizer(loaded.path);
+  } else if (!checkpoint.gguf_metadata.empty()) {
+    loaded.tokenizer = tokenizer_from_gguf(checkpoint.gguf_metadata);
+  } else {
+    throw UsageError(loaded.path + " holds no tokenizer: give one with --tokenizer");
+  }
+  loaded.model = make_model(std::move(checkpoint), device);
+  if (loaded.tokenizer->vocab_size() > loaded.model->vocab_size()) {
+    throw FileError(tokenizer_path.empty() ? loaded.path : tokenizer_path, "vocabulary",
+                    fmt::format("has {} tokens, but the model knows only {}: it belongs to another model",
+                                loaded.tokenizer->vocab_size(), loaded.model->vocab_size()));
+  }
+  return loaded;
+}
+
+void save_model(LanguageModel& model, const Tokenizer& tokenizer, const std::string& folder) {
+  write_hf_folder(folder, to_checkpoint(model));
+  tokenizer.save(folder);
+}
+
+// ---- checkpoints of a run ----
+
+std::string newest_checkpoint(const std::string& run_folder) {
+  std::string newest;
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(join_path(run_folder, "checkpoints"), ignored)) {
+    const std::string name = entry.path().filename().string();
+    if (!name.starts_with("step_") || name.ends_with(".writing")) continue;
+    if (entry.path().string() > newest) newest = entry.path().string();  // zero-padded: the order of steps
+  }
+  return newest;
+}
+
+std::string commit_checkpoint(const std::string& run_folder, int64_t step,
+                              const std::function<void(const std::string& folder)>& write) {
+  const std::string parent = join_path(run_folder, "checkpoints");
+  const std::string final_path = join_path(parent, fmt::format("step_{:08}", step));
+  const std::string temporary = final_path + ".writing";
+  std::error_code error;
+  fs::remove_all(temporary, error);
+  make_folders(temporary);
+  try {
+    write(temporary);
+  } catch (...) {
+    fs::remove_all(temporary, error);
+    throw;
+  }
+  fs::rename(temporary, final_path, error);
+  check(!error, "{}: cannot rename the finished checkpoint: {}", final_path, error.message());
+
+  std::vector<fs::path> older;
+  for (const auto& entry : fs::directory_iterator(parent, error)) {
+    if (entry.path() != fs::path(final_path)) older.push_back(entry.path());
+  }
+  for (const fs::path& path : older) fs::remove_all(path, error);
+  return final_path;
+}
+
+}  // namespace chalk

@@ -1,0 +1,44 @@
+#pragma once
+// From files to running models and back: what stands between models/io (named arrays) and LanguageModel.
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "models/io/weights.h"
+#include "models/language_model.h"
+#include "models/text/tokenizer.h"
+
+namespace chalk {
+
+// A model of the checkpoint's architecture with its weights in place; the checkpoint's arrays are used up.
+std::unique_ptr<LanguageModel> make_model(Checkpoint checkpoint, Device device);
+
+// The model's configuration and a copy of its weights, ready for any writer of models/io.
+// Throws Error when a slot holds something that is not a plain Linear or norm: merge adapters first.
+Checkpoint to_checkpoint(LanguageModel& model);
+
+struct LoadedModel {
+  std::unique_ptr<LanguageModel> model;
+  std::unique_ptr<Tokenizer> tokenizer;
+  std::string path;  // what was read: the newest checkpoint when a run folder was given
+};
+
+// model_path: a Hugging Face folder, a llama2.c .bin, a .gguf, or the folder of a training run (its newest checkpoint).
+// tokenizer_path: empty = what lies in the folder or inside the GGUF; a .bin needs one. Throws FileError or UsageError,
+// also when the tokenizer has more ids than the model.
+LoadedModel load_model(const std::string& model_path, const std::string& tokenizer_path, Device device);
+
+// A Hugging Face folder: config.json, model.safetensors, tokenizer.json.
+void save_model(LanguageModel& model, const Tokenizer& tokenizer, const std::string& folder);
+
+// ---- checkpoints of a run: DIR/checkpoints/step_00000200/ ----
+
+// The newest complete checkpoint below a run folder; empty when there is none.
+std::string newest_checkpoint(const std::string& run_folder);
+// Calls write(temporary folder), renames that to step_NNNNNNNN, then removes older ones: a kill at any moment leaves a
+// complete checkpoint behind. Throws Error when writing fails; the earlier checkpoint is untouched then.
+std::string commit_checkpoint(const std::string& run_folder, int64_t step,
+                              const std::function<void(const std::string& folder)>& write);
+
+}  // namespace chalk

@@ -1,25 +1,31 @@
 # Chalk's only build system. `make help` lists every target; `make demo` and `make test` are the two to start with.
 #
-# Knobs (make NAME=value):
+# Knobs (make NAME=value); a changed knob rebuilds what it touches:
 #   BUILD=build            where objects and programs go
 #   ARCH=native            -march; a portable AVX2 build is ARCH="x86-64-v3 -maes -mpclmul"
 #   DEBUG=1                -O0 -g3 for everything but the SIMD files (gdb without "optimized out")
 #   SAN=address,undefined  sanitizers
+#   OPENMP=                one thread, no OpenMP runtime
+#   CHALK_DATA=data        where tests and programs look for files; CHALK_GOLDEN: for reference numbers
 #   V=1                    show the commands
-BUILD ?= build
-ARCH  ?= native
+BUILD  ?= build
+ARCH   ?= native
+OPENMP ?= -fopenmp
 ifeq ($(origin CXX),default)
 CXX := g++
 endif
 CHALK_DATA ?= $(if $(wildcard ../shared/data/README.md),../shared/data,data)
 export CHALK_DATA
+MAKEFLAGS += $(if $(filter 0,$(MAKELEVEL)),-j$(shell nproc))# -jN on the command line wins
 
 # Highway's static dispatch picks the best target of -march at compile time: one breakpoint per line (DESIGN section 2).
 # -ffp-contract=off: a*b+c is fused only where a kernel says MulAdd, so plain and cpu round where their text says.
-CXXFLAGS_ALL = -std=c++20 -Wall -Wextra -Wno-psabi -g -fno-omit-frame-pointer -ffp-contract=off -fopenmp -I. \
-  -march=$(ARCH) -DHWY_COMPILE_ONLY_STATIC $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all) $(CXXFLAGS)
+CXXFLAGS_ALL = -std=c++20 -Wall -Wextra -Wno-psabi -g -fno-omit-frame-pointer -ffp-contract=off $(OPENMP) -I. \
+  -march=$(ARCH) -DHWY_COMPILE_ONLY_STATIC $(if $(DEBUG)$(SAN),-D_GLIBCXX_ASSERTIONS) \
+  $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all) $(CXXFLAGS)
 OPT      = $(if $(DEBUG),-O0 -g3,-O2)
 OPT_SIMD = $(if $(DEBUG),-O1 -g3,-O2)# SIMD code is 10-100x slower without inlining; step the plain twin instead
+OPT_TEST = $(if $(DEBUG),-O0 -g3,-O1)# a test is compiled more often than it is run
 LIBS     = -lhwy -lfmt -lpcre2-8 -lz $(LDLIBS)
 Q        = $(if $(V),,@)
 
@@ -27,42 +33,115 @@ LIB_SRC      := $(shell find kernels autograd nn models papers -name '*.cpp' 2>/
 SUPPORT_SRC  := $(wildcard tutorials/support/*.cpp)
 PROGRAM_SRC  := $(wildcard tutorials/*.cpp)
 TEST_SRC     := $(shell find tests -name '*_test.cpp' | sort)
+GOLDEN_SRC   := $(shell grep -lE '^(TEST|INSTANTIATE).*Golden' $(TEST_SRC) /dev/null)
+SLOW_SRC     := $(shell grep -lE '^(TEST|INSTANTIATE).*Slow' $(TEST_SRC) /dev/null)
 BENCH_SRC    := $(wildcard tests/bench/*.cpp)
 FUZZ_SRC     := $(wildcard tests/fuzz/*.cpp)
+ALL_SRC      := $(LIB_SRC) $(SUPPORT_SRC) $(PROGRAM_SRC) $(TEST_SRC) $(BENCH_SRC) $(FUZZ_SRC)
 PROGRAMS     := $(PROGRAM_SRC:tutorials/%.cpp=$(BUILD)/bin/%)
-TESTS        := $(TEST_SRC:tests/%.cpp=$(BUILD)/bin/tests/%)
 BENCHES      := $(BENCH_SRC:tests/bench/%.cpp=$(BUILD)/bin/bench/%)
+FUZZERS      := $(FUZZ_SRC:tests/fuzz/%.cpp=$(BUILD)/bin/fuzz/%)
+test_bin      = $(1:tests/%.cpp=$(BUILD)/bin/tests/%)
+TESTS        := $(call test_bin,$(TEST_SRC))
 obj           = $(1:%.cpp=$(BUILD)/obj/%.o)
+again         = +$(Q)$(MAKE) --no-print-directory
 
-all: $(PROGRAMS) ## everything a user runs: the library and build/bin/*
-
-$(BUILD)/obj/kernels/cpu/%.o: OPT := $(OPT_SIMD)
-$(BUILD)/obj/%.o: %.cpp
-	@mkdir -p $(@D); echo "  c++   $<"
-	$(Q)$(CXX) $(CXXFLAGS_ALL) $(OPT) -MMD -MP -c $< -o $@
-
-$(BUILD)/libchalk.a: $(call obj,$(LIB_SRC))
-	@echo "  ar    $@"; rm -f $@
-	$(Q)ar rcs $@ $^
-$(BUILD)/libsupport.a: $(call obj,$(SUPPORT_SRC))
-	@echo "  ar    $@"; rm -f $@
-	$(Q)ar rcs $@ $^
-
-link = @mkdir -p $(@D); echo "  link  $@"; $(CXX) $(CXXFLAGS_ALL) $(OPT) $^ -o $@ $(LIBS)
-$(PROGRAMS): $(BUILD)/bin/%: $(BUILD)/obj/tutorials/%.o $(BUILD)/libsupport.a $(BUILD)/libchalk.a
-	$(link)
-$(TESTS): $(BUILD)/bin/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/libsupport.a $(BUILD)/libchalk.a
-	$(link) -lgtest_main -lgtest -lpthread
-$(BENCHES): $(BUILD)/bin/bench/%: $(BUILD)/obj/tests/bench/%.o $(BUILD)/libsupport.a $(BUILD)/libchalk.a
-	$(link) -lbenchmark -lpthread
-
+##@ Start here
+help: ## this list
+	@awk -f tests/house/help.awk Makefile
+demo: all ## the main job: train a small LLaMA on the world, see it learn, talk to it, read its report
+	$(Q)$(BUILD)/bin/demo
 test: $(TESTS) $(PROGRAMS) ## every test (under 10 minutes on 2 cores)
 	@tests/run.sh $(TESTS)
-test-fast: $(TESTS) ## the tests to run after every edit (under 60 seconds)
-	@tests/run.sh --gtest_filter=-*Slow* $(TESTS)
+doctor: ## what this machine has and lacks, one line each (status 4: something needed is missing)
+	@CXX="$(CXX)" ARCH="$(ARCH)" tests/house/doctor.sh
+deps: ## install the Debian/Ubuntu packages that are missing; without root, print the line to run
+	@tests/house/deps.sh needed
+deps-all: ## the same, with the optional ones: clang and its fuzzer, gdb, OpenBLAS, curl
+	@tests/house/deps.sh needed optional
+data: ## download the public texts, tokenizers and small checkpoints into data/, pinned by SHA-256
+	@tests/house/get_data.sh data
 
+##@ Build
+all: $(PROGRAMS) ## the library and every program, to build/bin/ (what a bare `make` does)
+debug: ## the same for gdb, to build/debug/bin/: nothing optimized out; docs/debugging.md is the walk
+	$(again) BUILD=build/debug DEBUG=1 all
+	@echo "now: gdb -x docs/gdbinit --args build/debug/bin/train --device plain --help"
+compdb: ## compile_commands.json for clangd and editors
+	@tests/house/compdb.sh "$(CXX) $(CXXFLAGS_ALL)" $(ALL_SRC) >compile_commands.json && echo "wrote compile_commands.json"
 clean: ## forget everything built
-	rm -rf $(BUILD)
-.PHONY: all test test-fast clean
+	rm -rf build $(BUILD)
+
+##@ Learn
+lessons: $(PROGRAMS) ## run the numbered lessons in reading order; each checks what it claims
+	@tests/house/claims.sh $(filter $(BUILD)/bin/0%,$(PROGRAMS))
+
+##@ Test
+test-fast: $(TESTS) ## after every edit (under 60 seconds): all but the tests named Slow
+	@tests/run.sh --gtest_filter=-*Slow* $(TESTS)
+test-golden: $(call test_bin,$(GOLDEN_SRC)) ## just the comparisons with the reference numbers of CHALK_GOLDEN
+	@tests/run.sh --gtest_filter=*Golden* $^
+test-slow: $(call test_bin,$(SLOW_SRC)) $(PROGRAMS) ## before a release: the Slow tests, every lesson's claim, the debugger walk
+	@tests/run.sh --gtest_filter=*Slow* $(call test_bin,$(SLOW_SRC)) && tests/house/claims.sh $(filter $(BUILD)/bin/0%,$(PROGRAMS)) tests/tutorials/gdb_walk.sh
+asan: ## memory errors, leaks and undefined behaviour: the fast tests under both sanitizers
+	$(again) BUILD=build/asan SAN=address,undefined test-fast
+ubsan: ## undefined behaviour alone (faster than asan)
+	$(again) BUILD=build/ubsan SAN=undefined test-fast
+tsan: ## data races in the kernels, under clang (with GCC every OpenMP barrier is a false alarm)
+	$(again) BUILD=build/tsan CXX=clang++ SAN=thread tsan-run
+fuzz: ## throw garbage at every file reader: SECONDS_EACH=60, two at a time, under clang's sanitizers
+	@tests/house/has_fuzzer.sh clang++ || exit 0; \
+	$(MAKE) --no-print-directory BUILD=build/fuzz CXX=clang++ OPENMP= SAN=address,undefined,fuzzer-no-link fuzz-run
+check-includes: ## do includes run downward only? (tutorials -> papers -> models -> nn -> autograd -> kernels)
+	@tests/house/check_includes.sh
+format: ## clang-format every source file in place
+	clang-format -i $$(git ls-files '*.h' '*.cpp')
+
+##@ Bench
+bench: $(BENCHES) ## speed of kernels, training step and decoding (Google Benchmark); docs/performance.md explains
+	@for b in $^; do $$b $(BENCH_FLAGS) || exit 1; done
+
+# ---- rules -----------------------------------------------------------------------------------------------------------
+.DEFAULT_GOAL := all
+
+# Objects depend on this file, which changes only when the flags do: two flag sets never mix in one BUILD.
+FLAGS = $(CXX) $(CXXFLAGS_ALL) | $(OPT) | $(OPT_SIMD) | $(OPT_TEST)
+$(BUILD)/flags.txt: always
+	@mkdir -p $(@D); echo '$(FLAGS)' | cmp -s - $@ || echo '$(FLAGS)' >$@
+$(BUILD)/deps.ok: tests/house/deps.sh
+	@$< needed && mkdir -p $(@D) && touch $@
+
+$(BUILD)/obj/kernels/cpu/%.o: OPT := $(OPT_SIMD)
+$(BUILD)/obj/tests/%.o:       OPT := $(OPT_TEST)
+$(BUILD)/obj/tests/bench/%.o: OPT := $(OPT_SIMD)
+compile = $(CXX) $(CXXFLAGS_ALL) $(OPT) -MMD -MP -c $< -o $@
+$(BUILD)/obj/%.o: %.cpp $(BUILD)/flags.txt | $(BUILD)/deps.ok
+	@mkdir -p $(@D); echo "  c++   $<"
+	$(Q)$(compile)
+
+$(BUILD)/libchalk.a: $(call obj,$(LIB_SRC))
+$(BUILD)/libsupport.a: $(call obj,$(SUPPORT_SRC))
+$(BUILD)/libchalk.a $(BUILD)/libsupport.a:
+	@echo "  ar    $@"; rm -f $@
+	$(Q)ar rcs $@ $^
+
+CHALK = $(BUILD)/libsupport.a $(BUILD)/libchalk.a
+link  = @mkdir -p $(@D); echo "  link  $@"; $(CXX) $(CXXFLAGS_ALL) $(OPT) $^ -o $@ $(LIBS)
+$(PROGRAMS): $(BUILD)/bin/%: $(BUILD)/obj/tutorials/%.o $(CHALK)
+	$(link)
+$(TESTS): $(BUILD)/bin/tests/%: $(BUILD)/obj/tests/%.o $(CHALK)
+	$(link) -lgtest_main -lgtest -lpthread
+$(BENCHES): $(BUILD)/bin/bench/%: $(BUILD)/obj/tests/bench/%.o $(CHALK)
+	$(link) -lbenchmark -lpthread
+$(FUZZERS): $(BUILD)/bin/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(CHALK)
+	$(link) -fsanitize=fuzzer
+
+fuzz-run: $(FUZZERS)
+	@tests/house/fuzz.sh $(or $(SECONDS_EACH),60) $(FUZZERS)
+tsan-run: $(filter $(BUILD)/bin/tests/kernels/%,$(TESTS))
+	@TSAN_OPTIONS="ignore_noninstrumented_modules=1" tests/run.sh --gtest_filter=-*Slow* $^
+
+.PHONY: help demo test doctor deps deps-all data all debug compdb clean lessons test-fast test-golden test-slow \
+  asan ubsan tsan fuzz check-includes format bench fuzz-run tsan-run always
 .SECONDARY:
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

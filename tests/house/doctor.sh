@@ -1,0 +1,86 @@
+#!/usr/bin/env bash
+# `make doctor`: what this machine has, one sentence each. Status 0, or 4 when something needed is missing.
+set -u
+CXX=${CXX:-g++} ARCH=${ARCH:-native} status=0
+good() { printf 'ok    %-10s %s\n' "$1" "$2"; }
+note() { printf '      %-10s %s\n' "$1" "$2"; }
+bad() { printf 'BAD   %-10s %s\n' "$1" "$2"; status=4; }
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+
+# Compiles stdin, links with "$@", and prints what the program prints.
+probe() {
+  cat >"$folder/probe.cpp"
+  # shellcheck disable=SC2086  # CXX and ARCH may hold several words
+  $CXX -std=c++20 -O1 -march=$ARCH -DHWY_COMPILE_ONLY_STATIC "$folder/probe.cpp" -o "$folder/probe" "$@" \
+    >"$folder/log" 2>&1 && "$folder/probe"
+}
+
+if echo 'int main() { return sizeof(requires { 1; }) == 0; }' | probe; then
+  good compiler "$($CXX --version | head -n 1)"
+else
+  bad compiler "'$CXX -std=c++20 -march=$ARCH' does not compile a C++20 program: g++ 12 or newer, or clang++ 14 or newer, is needed"
+fi
+
+simd=$(probe -lhwy <<'CPP'
+#include <hwy/highway.h>
+#include <cstdio>
+int main() {
+  namespace hn = hwy::HWY_NAMESPACE;
+  std::printf("Highway %d.%d compiles for %s, %zu floats at a time", HWY_MAJOR, HWY_MINOR, hwy::TargetName(HWY_TARGET),
+              hn::Lanes(hn::ScalableTag<float>()));
+}
+CPP
+) && good simd "$simd" || bad simd "Highway does not compile with -march=$ARCH (package libhwy-dev): $(grep -m1 error "$folder/log")"
+case $simd in *" 1 floats"*) note "" "one float at a time is slow: give ARCH=native, or ARCH=\"x86-64-v3 -maes -mpclmul\"" ;; esac
+
+threads=$(probe -fopenmp <<'CPP'
+#include <omp.h>
+#include <cstdio>
+int main() {
+  int threads = 0;
+#pragma omp parallel reduction(+ : threads)
+  threads += 1;
+  std::printf("%d thread(s) by default on %d core(s)", threads, omp_get_num_procs());
+}
+CPP
+) && good openmp "$threads" || bad openmp "$CXX -fopenmp does not link: OpenMP's runtime is missing"
+
+if "$(dirname "$0")/deps.sh" needed 2>"$folder/deps" >/dev/null </dev/null; then
+  good packages "everything that Chalk builds with is installed"
+else
+  bad packages "$(cat "$folder/deps")"
+fi
+
+font=/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf
+if [ -e $font ]; then good font "$font, for the labels of plots"; else bad font "no $font (package fonts-dejavu-core)"; fi
+
+memory=$(awk '/^MemAvailable/ { printf "%.1f", $2 / 1048576 }' /proc/meminfo 2>/dev/null)
+if [ -n "$memory" ] && awk "BEGIN { exit !($memory < 2) }"; then
+  note memory "$memory GiB free: too little for a parallel build; use make -j1"
+else
+  good memory "${memory:-unknown} GiB free; the demo needs less than 1"
+fi
+
+if "$(dirname "$0")/has_fuzzer.sh" clang++ >/dev/null; then
+  good clang "clang++ with its fuzzer: make fuzz works"
+else
+  note clang "no clang++ with a fuzzer runtime: make fuzz and make tsan are not available (make deps-all)"
+fi
+if command -v gdb >/dev/null; then
+  good gdb "$(gdb --version | head -n 1): docs/debugging.md is the walk"
+else
+  note gdb "not installed: docs/debugging.md needs it (make deps-all)"
+fi
+folder_of_data=${CHALK_DATA:-data}
+if [ -d "$folder_of_data" ]; then
+  good data "$folder_of_data holds real texts and checkpoints"
+else
+  note data "no folder $folder_of_data: tests on real files are skipped; make data downloads them"
+fi
+
+nvcc=$(command -v nvcc || ls /usr/local/cuda/bin/nvcc 2>/dev/null)
+gpu=$(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader 2>/dev/null | head -n 1)
+note nvcc "${nvcc:+CUDA $($nvcc --version | sed -n "s/.*release \([^,]*\),.*/\1/p") at }${nvcc:-not installed}; Chalk has no CUDA backend yet, so nothing uses it"
+note gpu "${gpu:-none found}; every program runs on the CPU"
+exit $status

@@ -23,7 +23,8 @@ MAKEFLAGS += $(if $(filter 0,$(MAKELEVEL)),-j$(shell nproc))# -jN on the command
 CXXFLAGS_ALL = -std=c++20 -Wall -Wextra -Wno-psabi -g -fno-omit-frame-pointer -ffp-contract=off $(OPENMP) -I. \
   -march=$(ARCH) -DHWY_COMPILE_ONLY_STATIC $(if $(DEBUG)$(SAN),-D_GLIBCXX_ASSERTIONS) \
   $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all) $(CXXFLAGS)
-OPT      = $(if $(DEBUG),-O0 -g3,-O2)
+OPT      = $(OPT_CODE)
+OPT_CODE = $(if $(DEBUG),-O0 -g3,-O2)
 OPT_SIMD = $(if $(DEBUG),-O1 -g3,-O2)# SIMD code is 10-100x slower without inlining; step the plain twin instead
 OPT_TEST = $(if $(DEBUG),-O0 -g3,-O1)# a test is compiled more often than it is run
 LIBS     = -lhwy -lfmt -lpcre2-8 -lz $(LDLIBS)
@@ -105,7 +106,7 @@ bench: $(BENCHES) ## speed of kernels, training step and decoding (Google Benchm
 .DEFAULT_GOAL := all
 
 # Objects depend on this file, which changes only when the flags do: two flag sets never mix in one BUILD.
-FLAGS = $(CXX) $(CXXFLAGS_ALL) | $(OPT) | $(OPT_SIMD) | $(OPT_TEST)
+FLAGS = $(CXX) $(CXXFLAGS_ALL) | $(OPT_CODE) | $(OPT_SIMD) | $(OPT_TEST)
 $(BUILD)/flags.txt: always
 	@mkdir -p $(@D); echo '$(FLAGS)' | cmp -s - $@ || echo '$(FLAGS)' >$@
 $(BUILD)/deps.ok: tests/house/deps.sh

@@ -107,7 +107,7 @@ bench: $(BENCHES) ## speed of kernels, training step and decoding (Google Benchm
 
 # Objects depend on this file, which changes only when the flags do: two flag sets never mix in one BUILD.
 FLAGS = $(CXX) $(CXXFLAGS_ALL) | $(OPT_CODE) | $(OPT_SIMD) | $(OPT_TEST)
-$(BUILD)/flags.txt: always
+$(BUILD)/flags.txt: $(if $(subst $(FLAGS),,$(file <$(BUILD)/flags.txt)),always)
 	@mkdir -p $(@D); echo '$(FLAGS)' | cmp -s - $@ || echo '$(FLAGS)' >$@
 $(BUILD)/deps.ok: tests/house/deps.sh
 	@$< needed && mkdir -p $(@D) && touch $@

@@ -99,10 +99,11 @@ void write_any(ByteWriter& writer, const GgufValue& value, const std::vector<T>&
 }
 
 void write_metadata(ByteWriter& writer, const GgufMetadata& metadata) {
-  for (const auto& [key, value] : metadata.entries) {
-    writer.string(key);
-    writer.number(static_cast<uint32_t>(value.type));
-    std::visit([&](const auto& content) { write_any(writer, value, content, key); }, value.value);
+  for (const GgufMetadata::Entry& entry : metadata.entries) {
+    writer.string(entry.key);
+    writer.number(static_cast<uint32_t>(entry.value.type));
+    const auto write = [&](const auto& content) { write_any(writer, entry.value, content, entry.key); };
+    std::visit(write, entry.value.value);
   }
 }
 

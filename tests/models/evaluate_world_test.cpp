@@ -5,11 +5,13 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 
 #include "autograd/check.h"
+#include "models/evaluate_world_tasks.h"
 #include "models/text/loader.h"
 
 namespace chalk {
@@ -243,6 +245,50 @@ TEST(EvaluateWorld, MarksTableAndJson) {
   EXPECT_EQ(json[0]["passed"], false);
   for (const auto& entry : json) EXPECT_LE(entry["n"], 10);
   EXPECT_NE(world_table(results).find("FAIL"), std::string::npos);
+}
+
+// A model that prefers the right option by reading the world, and one that prefers what is short.
+TEST(WorldTasks, OptionsGoldAndLengths) {
+  const std::vector<Task> tasks = world_tasks(world());
+  ASSERT_EQ(tasks.size(), 3u);
+  const TextEncoder encoder = world_encoder();
+  struct Short : Scorer {
+    std::vector<std::vector<OptionScore>> score(const std::vector<ChoiceRequest>& requests) override {
+      std::vector<std::vector<OptionScore>> scores;
+      for (const ChoiceRequest& r : requests) {
+        scores.emplace_back();
+        for (const auto& option : r.options) scores.back().push_back({-double(option.size()), false, false});
+      }
+      return scores;
+    }
+  } short_is_good;
+  for (const Task& task : tasks) {
+    ASSERT_EQ(task.examples.size(), 500u);
+    std::vector<int> gold_at(task.examples[0].choices.size());
+    for (const TaskExample& e : task.examples) {
+      gold_at[size_t(e.gold)]++;
+      std::set<std::string> texts;
+      for (const TaskChoice& c : e.choices) texts.insert(c.text);
+      ASSERT_EQ(texts.size(), e.choices.size());
+      const Words context = split_words("<bos> " + e.choices[0].context);
+      const Words gold = split_words(e.choices[size_t(e.gold)].text);
+      if (task.name == "world_arc") {
+        EXPECT_EQ(oracle(context), gold);
+      }
+      if (task.name == "world_piqa") {
+        EXPECT_EQ(oracle(split_words("<bos> " + e.choices[0].context + " a"))[0], gold.back());
+      }
+      if (task.name != "world_hellaswag") continue;
+      EXPECT_EQ(oracle(context)[0], gold[0]);
+      EXPECT_EQ(gold[7], context[8]);
+      EXPECT_EQ(gold[8], context[9]);
+    }
+    for (int count : gold_at)  // gold stands anywhere: three standard errors
+      EXPECT_NEAR(count, 500.0 / double(gold_at.size()), 3 * std::sqrt(500.0 * 0.25)) << task.name;
+    // Token counts say nothing about the gold option, or are all the same (then the first wins).
+    const double acc = evaluate_task(short_is_good, encoder, task)[0].metrics[0].value;
+    EXPECT_NEAR(acc, 1.0 / double(gold_at.size()), 3 * std::sqrt(0.25 / 500)) << task.name;
+  }
 }
 
 }  // namespace

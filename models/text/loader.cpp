@@ -6,6 +6,7 @@
 #include <unordered_map>
 
 #include "autograd/check.h"
+#include "models/io/npy.h"
 
 namespace chalk {
 
@@ -179,6 +180,25 @@ std::pair<std::vector<int32_t>, std::vector<int32_t>> split_stream(const std::ve
         fmt::format("split_stream: a validation share of {} is not between 0 and 1", validation_share));
   const auto middle = tokens.begin() + int64_t(double(tokens.size()) * (1 - validation_share));
   return {{tokens.begin(), middle}, {middle, tokens.end()}};
+}
+
+void write_tokens(const std::string& path, const std::vector<int32_t>& tokens) {
+  write_npy(path, {int64_t(tokens.size())}, std::span<const int32_t>(tokens));
+}
+
+std::vector<int32_t> read_tokens(const std::string& path, int64_t vocab_size) {
+  const Npy file = read_npy(path);
+  if (file.shape.size() != 1)
+    throw FileError(path, "shape",
+                    fmt::format("has {} dimensions; token ids need exactly one", file.shape.size()));
+  if (file.dtype != DType::I32 && file.dtype != DType::I64)
+    throw FileError(path, "descr", "is not an integer type; token ids are int32 or int64");
+  const std::vector<int64_t> ids = to_int64s(file.view());
+  for (size_t i = 0; i < ids.size(); i++)
+    if (ids[i] < 0 || ids[i] >= vocab_size)
+      throw FileError(path, fmt::format("token {}", i),
+                      fmt::format("is {}, not in 0 ... {}", ids[i], vocab_size - 1));
+  return {ids.begin(), ids.end()};
 }
 
 StreamLoader::StreamLoader(std::vector<int32_t> tokens, int64_t B, int64_t T, uint64_t seed)

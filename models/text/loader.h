@@ -82,6 +82,11 @@ class RowLoader {
 std::pair<std::vector<int32_t>, std::vector<int32_t>> split_stream(const std::vector<int32_t>& tokens,
                                                                    double validation_share = 0.1);
 
+// A tokenised text as a one-dimensional .npy file of int32 (int64 is read too), so that a large text is tokenised once.
+// read_tokens throws FileError if the file is not that or holds an id outside 0 ... vocab_size - 1.
+void write_tokens(const std::string& path, const std::vector<int32_t>& tokens);
+std::vector<int32_t> read_tokens(const std::string& path, int64_t vocab_size);
+
 // Windows of T tokens of a stream; all weights are 1.
 class StreamLoader {
  public:

@@ -2,14 +2,17 @@
 #include "models/text/loader.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <map>
 #include <numeric>
 #include <set>
 
 #include "autograd/check.h"
+#include "models/io/npy.h"
 
 namespace chalk {
 namespace {
@@ -167,6 +170,26 @@ TEST(StreamLoader, SequentialBatchesPredictEveryTokenOnce) {
     expected.erase(expected.begin());
     EXPECT_EQ(targets, expected) << "n = " << n;
   }
+}
+
+TEST(TokenFile, RoundTripAndRefusals) {
+  const std::string path =
+      (std::filesystem::temp_directory_path() / ("chalk_tokens_" + std::to_string(getpid()) + ".npy"))
+          .string();
+  write_tokens(path, {3, 0, 50256});
+  EXPECT_EQ(read_tokens(path, 50257), (std::vector<int32_t>{3, 0, 50256}));
+  EXPECT_THROW(read_tokens(path, 50256), FileError);
+  write_tokens(path, {1, -1});
+  EXPECT_THROW(read_tokens(path, 10), FileError);
+  write_npy(path, {2}, std::span<const float>(std::vector<float>{1, 2}));
+  EXPECT_THROW(read_tokens(path, 10), FileError);
+  const std::vector<int64_t> wide = {1, int64_t(1) << 32, 2, 3};
+  write_npy(path, {4}, std::span<const int64_t>(wide));
+  EXPECT_THROW(read_tokens(path, 10), FileError);  // must not wrap around to 0
+  write_npy(path, {2, 2}, std::span<const int64_t>(wide));
+  EXPECT_THROW(read_tokens(path, 10), FileError);
+  std::filesystem::remove(path);
+  EXPECT_THROW(read_tokens(path, 10), FileError);
 }
 
 TEST(StreamLoader, SplitAndRefusals) {

@@ -77,13 +77,16 @@ std::string Progress::line(const std::string& detail) const {
   const double per_step = seconds() / std::max<double>(1, double(steps_done_ - first_step_));
   const double left = per_step * double(total_steps_ - steps_done_);
   const std::string time = left > 0 ? "ETA " + human_duration(left) : "took " + human_duration(seconds());
-  if (!terminal_.live) return fmt::format("{} {}/{}  {}  {}", task_, steps_done_, total_steps_, detail, time);
+  std::string text = fmt::format("{} {}/{}  {}  {}", task_, steps_done_, total_steps_, time, detail);
+  if (!terminal_.live) return text;
 
-  const int width = 20, filled = int(std::lround(width * std::clamp(done, 0.0, 1.0)));
-  const std::string bar = std::string(filled, '#') + std::string(width - filled, '.');
-  std::string text =
-      fmt::format("{} [{}] {}/{}  {}  {}", task_, bar, steps_done_, total_steps_, detail, time);
-  return text.substr(0, terminal_.columns - 1);  // a line that wraps cannot be rewritten
+  // The bar takes the columns that are left, up to 20. A line that wraps could not be rewritten in place.
+  const int width = std::min(20, terminal_.columns - 4 - int(text.size()));
+  if (width >= 5) {
+    const int filled = int(std::lround(width * std::clamp(done, 0.0, 1.0)));
+    text = "[" + std::string(filled, '#') + std::string(width - filled, '.') + "] " + text;
+  }
+  return text.substr(0, terminal_.columns - 1);
 }
 
 void Progress::show(const std::string& detail) {

@@ -16,7 +16,7 @@ namespace chalk::cpu {
 
 static constexpr int64_t block_k = 384;             // a panel of 384 x 32 numbers: 48 KiB
 static constexpr int64_t block_n = 2048;            // a packed block: at most 3 MiB
-static constexpr int64_t block_m = 16 * tile_rows;  // rows of op(a) that stay in the second-level cache
+static constexpr int64_t block_m = 32 * tile_rows;  // rows of op(a) that stay in the second-level cache
 static constexpr int64_t few_rows = 8;              // up to here, reading b once is all that counts
 
 static int64_t ceil_div(int64_t a, int64_t b) {

@@ -9,6 +9,8 @@
 //
 // A is read where it lies, with any strides; B comes as panels of tile_columns columns, row after row (pack_panel).
 
+#include <hwy/cache_control.h>
+
 #include "kernels/cpu/transpose_block.h"
 
 namespace chalk::cpu {
@@ -77,6 +79,13 @@ void multiply_tile(float* y, int64_t y_width, View a, const float* panel, int64_
   const float* a_group[groups];
 #pragma GCC unroll 6
   for (int g = 0; g < groups; ++g) a_group[g] = a.x + 3 * g * a.row;
+
+    // y is needed last but comes from farthest away: ask for it now.
+#pragma GCC unroll 16
+  for (int m = 0; m < rows; ++m) {
+    hwy::Prefetch(y + m * y_width);
+    hwy::Prefetch(y + m * y_width + columns - 1);
+  }
 
   for (int64_t k = 0; k < K; ++k) {
     V b[vectors];

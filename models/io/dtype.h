@@ -11,29 +11,13 @@ namespace chalk {
 
 static_assert(std::endian::native == std::endian::little, "checkpoint files are little-endian");
 
-// The names are those of safetensors. The types of fewer than 8 bits and the F8 family are known by size only.
+// The names are those of safetensors, in the order in which its library sorts them. The types of fewer than 8 bits, the
+// F8 family and C64 are known by size only.
+// clang-format off
 enum class DType {
-  BOOL,
-  U8,
-  I8,
-  I16,
-  U16,
-  F16,
-  BF16,
-  I32,
-  U32,
-  F32,
-  F64,
-  I64,
-  U64,
-  F8_E4M3,
-  F8_E5M2,
-  F8_E8M0,
-  C64,
-  F4,
-  F6_E2M3,
-  F6_E3M2
+  BOOL, F4, F6_E2M3, F6_E3M2, U8, I8, F8_E5M2, F8_E4M3, F8_E8M0, I16, U16, F16, BF16, I32, U32, F32, C64, F64, I64, U64
 };
+// clang-format on
 
 const char* dtype_name(DType dtype);
 int dtype_bits(DType dtype);

@@ -249,8 +249,7 @@ SafetensorsWriter::SafetensorsWriter(const std::string& path, std::vector<Tensor
                                      const std::map<std::string, std::string>& metadata)
     : file_(path), tensors_(std::move(tensors)) {
   std::sort(tensors_.begin(), tensors_.end(), [](const TensorInfo& a, const TensorInfo& b) {
-    const int a_bits = dtype_bits(a.dtype), b_bits = dtype_bits(b.dtype);
-    return a_bits != b_bits ? a_bits > b_bits : a.name < b.name;
+    return a.dtype != b.dtype ? a.dtype > b.dtype : a.name < b.name;
   });
   for (size_t i = 0; i < tensors_.size(); ++i) {
     check(tensors_[i].name != "__metadata__", "{}: a tensor cannot be called __metadata__", path);

@@ -46,7 +46,7 @@ struct TensorInfo {
 //   SafetensorsWriter writer(path, infos);
 //   for (const TensorInfo& info : writer.order()) writer.write(bytes of info.name);
 //   writer.commit();
-// File order: larger element types first, then by name, as the reference library; data start at a multiple of 8.
+// File order: by type, larger ones first, then by name, as the reference library; data start at a multiple of 8.
 class SafetensorsWriter {
  public:
   SafetensorsWriter(const std::string& path, std::vector<TensorInfo> tensors,

@@ -36,8 +36,8 @@ th, td { padding: .42rem .9rem; border-bottom: 1px solid var(--line); text-align
 th { color: var(--muted); font-weight: 600; font-size: .88rem; border-bottom: 2px solid var(--line); }
 .number { text-align: right; white-space: nowrap; }
 pre, .sample { background: var(--code); border: 1px solid var(--line); border-radius: 8px; padding: .8rem 1rem; margin: .9rem 0;
-      font: .88rem/1.55 ui-monospace, "DejaVu Sans Mono", monospace; white-space: pre-wrap; overflow-wrap: anywhere; }
-.sample { background: var(--card); border-left: 4px solid var(--accent); }
+      font: .88rem/1.55 ui-monospace, "DejaVu Sans Mono", monospace; overflow-x: auto; }
+.sample { white-space: pre-wrap; overflow-wrap: anywhere; background: var(--card); border-left: 4px solid var(--accent); }
 .sample i { font-style: normal; color: var(--muted); }
 .claim { padding-left: 1.7rem; text-indent: -1.7rem; margin: .35rem 0; }
 .claim b { display: inline-block; width: 1.7rem; text-indent: 0; }

@@ -31,6 +31,7 @@ struct TrainSettings {
   int64_t batch = 16;          // rows
   double answer_weight = 4;    // loss weight of the world's answer tokens
   int64_t documents = 100000;  // of the world
+  std::vector<std::string> types;  // only these document types of the world; empty = all 16
   int64_t eval_every = 0;      // steps; 0 = ten times in the run
   int64_t save_every = 0;      // steps; 0 = at each validation
 };

@@ -64,7 +64,7 @@ Corpus make_world_corpus(const TrainSettings& s, uint64_t seed) {
   const int32_t pad = corpus.tokenizer->pad.value_or(0);
   auto loader = [&](int64_t count, uint64_t stream) {
     std::vector<TokenizedDocument> tokenized;
-    for (const Document& document : world_documents(world, count, stream)) {
+    for (const Document& document : world_documents(world, count, stream, {.types = s.types})) {
       tokenized.push_back(encode_world(document, *corpus.tokenizer, float(s.answer_weight)));
     }
     return std::make_shared<RowLoader>(pack_rows(tokenized, s.context, pad), s.batch, seed);

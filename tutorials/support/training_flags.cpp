@@ -67,6 +67,7 @@ void add_training_flags(Flags& flags, TrainSettings& s) {
   flags.add("--batch", &s.batch, "rows per batch").between(1, 1 << 20);
   flags.add("--answer-weight", &s.answer_weight, "loss weight of the world's answer tokens").between(0, 1000);
   flags.add("--documents", &s.documents, "of the world").between(100, 10'000'000);
+  flags.add("--types", &s.types, "only these document types of the world (docs/world.md), one flag each");
   flags.add("--eval-every", &s.eval_every, "steps between validations (0 = ten in the run)").at_least(0);
   flags.add("--save-every", &s.save_every, "steps between checkpoints (0 = at each validation)").at_least(0);
   add_model_flags(flags, s);

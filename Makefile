@@ -24,9 +24,9 @@ CXXFLAGS_ALL = -std=c++20 -Wall -Wextra -Wno-psabi -g -fno-omit-frame-pointer -f
   -march=$(ARCH) -DHWY_COMPILE_ONLY_STATIC $(if $(DEBUG)$(SAN),-D_GLIBCXX_ASSERTIONS) \
   $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all) $(CXXFLAGS)
 OPT      = $(OPT_CODE)
-OPT_CODE = $(if $(DEBUG),-O0 -g3,-O2)
+OPT_CODE = $(if $(DEBUG),-O0 -g3 -fno-var-tracking,-O2)# (docs/debugging.md section 6 says why that flag)
 OPT_SIMD = $(if $(DEBUG),-O1 -g3,-O2)# SIMD code is 10-100x slower without inlining; step the plain twin instead
-OPT_TEST = $(if $(DEBUG),-O0 -g3,-O1)# a test is compiled more often than it is run
+OPT_TEST = $(if $(DEBUG),-O0 -g3 -fno-var-tracking,-O1)# a test is compiled more often than it is run
 LIBS     = -lhwy -lfmt -lpcre2-8 -lz $(LDLIBS)
 Q        = $(if $(V),,@)
 
@@ -51,7 +51,7 @@ again         = +$(Q)$(MAKE) --no-print-directory
 help: ## this list
 	@awk -f tests/house/help.awk Makefile
 demo: all ## the main job: train a small LLaMA on the world, see it learn, talk to it, read its report
-	$(Q)rm -rf runs/demo && $(BUILD)/bin/demo --out runs/demo
+	$(Q)$(BUILD)/bin/demo
 test: $(TESTS) $(PROGRAMS) ## every test (under 10 minutes on 2 cores)
 	@tests/run.sh $(TESTS)
 doctor: ## what this machine has and lacks, one line each (status 4: something needed is missing)
@@ -126,7 +126,8 @@ $(BUILD)/libchalk.a $(BUILD)/libsupport.a:
 	@echo "  ar    $@"; rm -f $@
 	$(Q)ar rcs $@ $^
 
-CHALK = $(BUILD)/libsupport.a $(BUILD)/libchalk.a
+# print.o is named because no program calls print(tensor); gdb does.
+CHALK = $(call obj,autograd/print.cpp) $(BUILD)/libsupport.a $(BUILD)/libchalk.a
 link  = @mkdir -p $(@D); echo "  link  $@"; $(CXX) $(CXXFLAGS_ALL) $(OPT) $^ -o $@ $(LIBS)
 $(PROGRAMS): $(BUILD)/bin/%: $(BUILD)/obj/tutorials/%.o $(CHALK)
 	$(link)

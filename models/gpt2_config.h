@@ -30,14 +30,15 @@ struct GPT2Config {
 // Throws Error if a size is not positive, is absurdly large, or n_head does not divide n_embd.
 void validate(const GPT2Config& config);
 
-// Every parameter of GPT2LMHeadModel with its name (Hugging Face's, without the leading "transformer.") and its
-// in-memory shape, (out, in) for matrices; in Hugging Face's order. lm_head.weight is listed only when it is not tied.
+// Every parameter of GPT2LMHeadModel with its name (Hugging Face's, without the leading "transformer.") and
+// its in-memory shape, (out, in) for matrices; in Hugging Face's order. lm_head.weight is listed only when it
+// is not tied.
 std::vector<ParameterShape> parameter_shapes(const GPT2Config& config);
 
-// Number of parameters, a tied head counted once: V·C + n_positions·C + L·(12C² + 13C) + 2C when n_inner = 4C.
+// Number of parameters, a tied head counted once: V·C + n_positions·C + L·(12C² + 13C) + 2C if n_inner = 4C.
 int64_t parameter_count(const GPT2Config& config);
 
-// "gpt2" (124M), "gpt2-medium" (355M), "gpt2-large" (774M), "gpt2-xl" (1558M). Throws UsageError for other names.
+// "gpt2" (124M), "gpt2-medium" (355M), "gpt2-large" (774M), "gpt2-xl" (1558M). Otherwise UsageError.
 GPT2Config gpt2_preset(const std::string& name);
 
 }  // namespace chalk

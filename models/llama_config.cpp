@@ -88,7 +88,14 @@ std::vector<ParameterShape> parameter_shapes(const LlamaConfig& config) {
 }
 
 int64_t parameter_count(const LlamaConfig& config) {
-  return parameter_count(parameter_shapes(config));
+  // Every layer has as many parameters as the next, so two short lists tell the count for any number of
+  // layers: readers compare it with the size of a file before they trust the number of layers.
+  LlamaConfig shallow = config;
+  shallow.num_hidden_layers = 1;
+  const int64_t with_one_layer = parameter_count(parameter_shapes(shallow));
+  shallow.num_hidden_layers = 2;
+  const int64_t per_layer = parameter_count(parameter_shapes(shallow)) - with_one_layer;
+  return with_one_layer + (config.num_hidden_layers - 1) * per_layer;
 }
 
 int64_t llama_ffn_width(int64_t hidden_size, int64_t multiple_of, double multiplier) {

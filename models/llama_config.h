@@ -1,6 +1,6 @@
 #pragma once
-// The sizes and constants of a LLaMA-family model (LLaMA 1-3, Mistral, Qwen2), the published configurations, and the
-// list of its parameters. Field names as in Hugging Face's config.json.
+// The sizes and constants of a LLaMA-family model (LLaMA 1-3, Mistral, Qwen2), the published configurations,
+// and the list of its parameters. Field names as in Hugging Face's config.json.
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -47,11 +47,12 @@ struct LlamaConfig {
 // Throws Error if a size is not positive, is absurdly large, or heads do not divide.
 void validate(const LlamaConfig& config);
 
-// Every parameter of LlamaForCausalLM with its name (Hugging Face's, without the leading "model.") and shape, (out, in)
-// for matrices; in Hugging Face's order. lm_head.weight is listed only when it is not tied.
+// Every parameter of LlamaForCausalLM with its name (Hugging Face's, without the leading "model.") and shape,
+// (out, in) for matrices; in Hugging Face's order. lm_head.weight is listed only when it is not tied.
 std::vector<ParameterShape> parameter_shapes(const LlamaConfig& config);
 
-// Number of parameters, a tied head counted once: V·C·(2, or 1 if tied) + C + L·(2HDC + 2KDC + 3CF + 2C) without biases.
+// Number of parameters, a tied head counted once: V·C·(2, or 1 if tied) + C + L·(2HDC + 2KDC + 3CF + 2C)
+// without biases.
 int64_t parameter_count(const LlamaConfig& config);
 
 // The published models by name: "llama-7b", "llama-2-70b", "llama-3.1-8b", "mistral-7b", "stories15m", ...
@@ -64,8 +65,8 @@ std::vector<LlamaPreset> llama_presets();
 // One of them. Throws UsageError with the list of names for any other.
 LlamaConfig llama_preset(const std::string& name);
 
-// Width of the SwiGLU layer by Meta's rule: F0 = int(2·4C / 3), times the multiplier if it is not 0, rounded up to a
-// multiple of `multiple_of`. (4096, 256) -> 11008; (8192, 4096, 1.3) -> 28672.
+// Width of the SwiGLU layer by Meta's rule: F0 = int(2·4C / 3), times the multiplier if it is not 0, rounded
+// up to a multiple of `multiple_of`. (4096, 256) -> 11008; (8192, 4096, 1.3) -> 28672.
 int64_t llama_ffn_width(int64_t hidden_size, int64_t multiple_of, double multiplier = 0.0);
 
 }  // namespace chalk

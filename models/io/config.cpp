@@ -110,7 +110,8 @@ void read_rope(const json& config, const std::string& path, LlamaConfig& result)
   if (new_style) result.rope_theta = get_number(config[key], path, "rope_theta", 1, 1e15, old_theta);
 }
 
-// Mistral: a window for every layer, or null. Qwen2: switched off by default, and only layers from max_window_layers up.
+// Mistral: a window for every layer, or null. Qwen2: switched off by default, and only layers from
+// max_window_layers up.
 int64_t read_sliding_window(const json& config, const std::string& path, const LlamaConfig& result) {
   if (result.model_type == "llama") return 0;
   const bool qwen = result.model_type == "qwen2";

@@ -1,7 +1,7 @@
 #pragma once
-// Hugging Face's config.json <-> the configuration structs. Reading fills absent keys with transformers' defaults
-// (except dropout: 0 when absent), refuses values that would change the mathematics in a way Chalk does not implement,
-// and ignores keys about anything else. All failures are FileError naming file and key.
+// Hugging Face's config.json <-> the configuration structs. Reading fills absent keys with transformers'
+// defaults (except dropout: 0 when absent), refuses values that would change the mathematics in a way Chalk
+// does not implement, and ignores keys about anything else. All failures are FileError naming file and key.
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 
@@ -16,7 +16,8 @@ std::string architecture_of(const nlohmann::json& config, const std::string& pat
 // model_type gpt2. Of the three dropout rates, resid_pdrop is taken.
 GPT2Config gpt2_config_from_json(const nlohmann::json& config, const std::string& path);
 
-// model_type llama, mistral or qwen2. Rotary constants from rope_theta + rope_scaling or from the newer rope_parameters.
+// model_type llama, mistral or qwen2. Rotary constants from rope_theta + rope_scaling or from the newer
+// rope_parameters.
 LlamaConfig llama_config_from_json(const nlohmann::json& config, const std::string& path);
 
 // What transformers' save_pretrained would write. Throw Error for a configuration that it cannot express.

@@ -11,11 +11,12 @@ namespace chalk {
 
 static_assert(std::endian::native == std::endian::little, "checkpoint files are little-endian");
 
-// The names are those of safetensors, in the order in which its library sorts them. The types of fewer than 8 bits, the
-// F8 family and C64 are known by size only.
+// The names are those of safetensors, in the order in which its library sorts them. The types of fewer than 8
+// bits, the F8 family and C64 are known by size only.
 // clang-format off
 enum class DType {
-  BOOL, F4, F6_E2M3, F6_E3M2, U8, I8, F8_E5M2, F8_E4M3, F8_E8M0, I16, U16, F16, BF16, I32, U32, F32, C64, F64, I64, U64
+  BOOL, F4, F6_E2M3, F6_E3M2, U8, I8, F8_E5M2, F8_E4M3, F8_E8M0, I16, U16, F16, BF16,
+  I32, U32, F32, C64, F64, I64, U64
 };
 // clang-format on
 
@@ -34,8 +35,8 @@ struct ArrayView {
   int64_t count() const;
 };
 
-// All elements as float (F16, BF16, F32, F64, BOOL and the integers up to 32 bits; F64 and I32 are rounded), or as
-// int64 (BOOL, integers). Throw Error naming the array for any other type.
+// All elements as float (F16, BF16, F32, F64, BOOL and the integers up to 32 bits; F64 and I32 are rounded),
+// or as int64 (BOOL, integers). Throw Error naming the array for any other type.
 std::vector<float> to_floats(const ArrayView& array);
 std::vector<int64_t> to_int64s(const ArrayView& array);
 
@@ -44,7 +45,8 @@ std::vector<uint8_t> floats_to_bytes(std::span<const float> values, DType dtype)
 
 // IEEE half precision: 1 sign, 5 exponent (bias 15), 10 mantissa bits. Exact.
 float half_to_float(uint16_t half);
-// Rounds to nearest, ties to even; above 65504 + half a step gives infinity, below half the smallest subnormal zero.
+// Rounds to nearest, ties to even; above 65504 + half a step gives infinity, below half the smallest
+// subnormal zero.
 uint16_t float_to_half(float value);
 
 // bfloat16 is the upper half of a float: 1 sign, 8 exponent, 7 mantissa bits.

@@ -29,7 +29,8 @@ struct Descriptor {
   int number;
 };
 
-// Makes the rename itself survive a power cut. Some file systems cannot do it for a folder: that is not an error.
+// Makes the rename itself survive a power cut. Some file systems cannot do it for a folder: that is not an
+// error.
 void sync_folder_of(const std::string& path) {
   const std::filesystem::path parent = std::filesystem::path(path).parent_path();
   const Descriptor folder(::open(parent.empty() ? "." : parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
@@ -85,7 +86,8 @@ void AtomicFile::write(const void* bytes, size_t count) {
 
 void AtomicFile::commit() {
   if (std::fflush(file_) != 0) fail("write");
-  // The data must be on the disk before the name points to it. EINVAL: a pipe or a terminal, which cannot be synced.
+  // The data must be on the disk before the name points to it. EINVAL: a pipe or a terminal, which cannot be
+  // synced.
   if (::fsync(::fileno(file_)) != 0 && errno != EINVAL && errno != ENOTSUP) fail("write");
   std::FILE* file = file_;
   file_ = nullptr;

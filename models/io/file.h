@@ -11,8 +11,8 @@ namespace chalk {
 
 // A regular file mapped read-only into memory; pages are read when they are touched.
 // Throws FileError if the file is missing, unreadable or not a regular file.
-// Trap: another program that truncates the file while it is mapped makes a later read fail with SIGBUS. Replacing the
-// file by rename, as AtomicFile does, is safe: the mapping keeps the old contents.
+// Trap: another program that truncates the file while it is mapped makes a later read fail with SIGBUS.
+// Replacing the file by rename, as AtomicFile does, is safe: the mapping keeps the old contents.
 struct MappedFile {
   explicit MappedFile(const std::string& path);
   ~MappedFile();
@@ -25,10 +25,11 @@ struct MappedFile {
   size_t size = 0;
 };
 
-// A file that appears under its name complete or not at all: bytes go to a temporary name in the same folder, and
-// commit() flushes them to the disk, closes the file and renames it over `path`. Without commit() (an exception on the
-// way) the temporary is removed and an older `path` stays as it was. A `path` that exists and is not a regular file
-// (/dev/stdout) is written directly. Every failure (full disk, no permission) throws Error with the system's reason.
+// A file that appears under its name complete or not at all: bytes go to a temporary name in the same folder,
+// and commit() flushes them to the disk, closes the file and renames it over `path`. Without commit() (an
+// exception on the way) the temporary is removed and an older `path` stays as it was. A `path` that exists
+// and is not a regular file (/dev/stdout) is written directly. Every failure (full disk, no permission)
+// throws Error with the system's reason.
 class AtomicFile {
  public:
   explicit AtomicFile(const std::string& path);
@@ -63,7 +64,8 @@ void make_folders(const std::string& path);
 // folder + "/" + name, without doubling the slash.
 std::string join_path(const std::string& folder, const std::string& name);
 
-// A name found in a file, made safe to print in a message: control and non-ASCII bytes escaped, at most 80 characters.
+// A name found in a file, made safe to print in a message: control and non-ASCII bytes escaped, at most 80
+// characters.
 std::string printable(std::string_view name);
 
 }  // namespace chalk

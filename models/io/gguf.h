@@ -1,6 +1,6 @@
 #pragma once
-// GGUF versions 2 and 3: typed metadata, a table of tensors, aligned tensor data. llama.cpp's format; source: ggml's
-// gguf.md and gguf.cpp. This file knows the container; gguf_model.h knows models.
+// GGUF versions 2 and 3: typed metadata, a table of tensors, aligned tensor data. llama.cpp's format; source:
+// ggml's gguf.md and gguf.cpp. This file knows the container; gguf_model.h knows models.
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -30,9 +30,9 @@ struct Gguf {
   const GgufTensor* find(const std::string& name) const;  // null if absent
 };
 
-// Checks before any use: magic, version, counts and lengths against the bytes that remain, value and tensor types,
-// duplicate keys and names, shapes (overflow, whole blocks), alignment, and tensor offsets, which must follow each
-// other without gaps up to the end of the file. Throws FileError. `bytes` must outlive the result.
+// Checks before any use: magic, version, counts and lengths against the bytes that remain, value and tensor
+// types, duplicate keys and names, shapes (overflow, whole blocks), alignment, and tensor offsets, which must
+// follow each other without gaps up to the end of the file. Throws FileError. `bytes` must outlive it.
 Gguf parse_gguf(std::span<const uint8_t> bytes, const std::string& path);
 Gguf read_gguf(const std::string& path);
 

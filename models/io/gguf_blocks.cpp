@@ -33,7 +33,8 @@ void store_half(uint8_t* bytes, float value) {
   std::memcpy(bytes, &half, 2);
 }
 
-// ---- 32 weights a block --------------------------------------------------------------------------------------------
+// ---- 32 weights a block
+// --------------------------------------------------------------------------------------------
 
 void decode_q8_0(const uint8_t* block, float* weights) {
   const float d = load_half(block);
@@ -101,8 +102,8 @@ void decode_centred(const uint8_t* block, float* weights, bool five_bits) {
   for (int j = 0; j < 32; ++j) weights[j] = d * static_cast<float>(codes.q[j] - centre);
 }
 
-// d = (the weight of largest magnitude, with its sign) / −centre: that weight gets code 0 and is exact but for the
-// rounding of d; on the other side codes end one short. q = int(x/d + centre + ½).
+// d = (the weight of largest magnitude, with its sign) / −centre: that weight gets code 0 and is exact but
+// for the rounding of d; on the other side codes end one short. q = int(x/d + centre + ½).
 void encode_centred(const float* weights, uint8_t* block, bool five_bits) {
   const int centre = five_bits ? 16 : 8;
   float extreme = 0.0f;
@@ -137,7 +138,8 @@ void encode_with_min(const float* weights, uint8_t* block, bool five_bits) {
   store_codes(codes, block + 4, five_bits);
 }
 
-// ---- 256 weights a block ("K-quants"): sub-blocks whose scales are quantised themselves -----------------------------
+// ---- 256 weights a block ("K-quants"): sub-blocks whose scales are quantised themselves
+// -----------------------------
 
 void decode_q2_k(const uint8_t* block, float* weights) {
   const uint8_t* scales = block;      // 16: low nibble scale, high nibble min
@@ -153,7 +155,8 @@ void decode_q2_k(const uint8_t* block, float* weights) {
   }
 }
 
-// Scale k of the sixteen 6-bit scales in 12 bytes: low 4 bits in the nibbles of bytes 0-7, high 2 bits in bytes 8-11.
+// Scale k of the sixteen 6-bit scales in 12 bytes: low 4 bits in the nibbles of bytes 0-7, high 2 bits in
+// bytes 8-11.
 int q3_k_scale(const uint8_t* packed, int k) {
   const int low = k < 8 ? packed[k] & 15 : packed[k - 8] >> 4;
   const int high = packed[8 + k % 4] >> (2 * (k / 4)) & 3;
@@ -183,7 +186,8 @@ ScaleMin k4_scale_min(const uint8_t* b, int k) {
   return {(b[k + 4] & 15) | (b[k - 4] >> 6) << 4, b[k + 4] >> 4 | (b[k] >> 6) << 4};
 }
 
-// Q4_K and Q5_K. 32 nibble bytes serve two sub-blocks of 32 weights: low nibbles the first, high nibbles the second.
+// Q4_K and Q5_K. 32 nibble bytes serve two sub-blocks of 32 weights: low nibbles the first, high nibbles the
+// second.
 void decode_q4_k(const uint8_t* block, float* weights, bool five_bits) {
   const float d = load_half(block), dmin = load_half(block + 2);
   const uint8_t* scales = block + 4;

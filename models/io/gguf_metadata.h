@@ -10,9 +10,9 @@ namespace chalk {
 // The numbers are those stored in the file.
 enum class GgufType : uint32_t { U8, I8, U16, I16, U32, I32, F32, Bool, String, Array, U64, I64, F64 };
 
-// One value. The variant is wider than the file: every unsigned type and bool is a uint64_t, every signed type an
-// int64_t, F32 and F64 a double (exact); `type` says how it was and will be stored. For an array, `type` is Array and
-// `element_type` the type of its elements.
+// One value. The variant is wider than the file: every unsigned type and bool is a uint64_t, every signed
+// type an int64_t, F32 and F64 a double (exact); `type` says how it was and will be stored. For an array,
+// `type` is Array and `element_type` the type of its elements.
 struct GgufValue {
   GgufType type = GgufType::U32;
   GgufType element_type = GgufType::U32;
@@ -35,7 +35,7 @@ struct GgufValue {
   }
 };
 
-// All pairs, in file order, with getters that check type and range. `path` names the file in their FileErrors.
+// All pairs, in file order, with getters that check type and range. `path` names the file in errors.
 struct GgufMetadata {
   struct Entry {
     std::string key;
@@ -51,7 +51,8 @@ struct GgufMetadata {
   // Any integer type will do: writers do not agree on u32, i32 or u64.
   int64_t get_int(const std::string& key, int64_t min, int64_t max) const;
   int64_t get_int(const std::string& key, int64_t min, int64_t max, int64_t fallback) const;
-  // F32 is read as the shortest decimal that names it, so that 1e-5 in the file is 1e-5 here, not 9.99999975e-6.
+  // F32 is read as the shortest decimal that names it, so that 1e-5 does not become
+  // 9.99999975e-6.
   double get_number(const std::string& key, double min, double max) const;
   double get_number(const std::string& key, double min, double max, double fallback) const;
   bool get_bool(const std::string& key, bool fallback) const;

@@ -7,6 +7,7 @@
 
 #include "autograd/check.h"
 #include "models/io/gguf_names.h"
+#include "models/io/gguf_rope.h"
 
 namespace chalk {
 namespace {
@@ -27,7 +28,8 @@ int64_t vocabulary_of(const Gguf& file) {
   return embedding->shape[0];
 }
 
-// No output.weight, or a second copy of the embedding under that name, as converters write it for GPT-2 and some others.
+// No output.weight, or a second copy of the embedding under that name, as converters write it for GPT-2 and
+// some others.
 bool has_tied_head(const Gguf& file) {
   const GgufTensor* embedding = file.find("token_embd.weight");
   const GgufTensor* output = file.find("output.weight");
@@ -49,41 +51,6 @@ GPT2Config read_gpt2_config(const Gguf& file) {
   config.layer_norm_epsilon = metadata.get_number("gpt2.attention.layer_norm_epsilon", 0, 1);
   config.tie_word_embeddings = has_tied_head(file);
   return config;
-}
-
-// The divisors of Llama-3.1's rotary frequencies: 1 for short wavelengths, `factor` for long ones, between them
-// 1 / ((1 − s)/factor + s) with s = (original/wavelength − low) / (high − low).
-std::vector<float> llama3_divisors(const LlamaConfig& config) {
-  const RopeScaling& scaling = config.rope_scaling;
-  const int64_t half = config.head_size() / 2;
-  std::vector<float> divisors(half);
-  for (int64_t i = 0; i < half; ++i) {
-    const double frequency = std::pow(config.rope_theta, -static_cast<double>(i) / half);
-    const double turns =
-        static_cast<double>(scaling.original_max_position_embeddings) * frequency / (2 * M_PI);
-    const double s = (turns - scaling.low_freq_factor) / (scaling.high_freq_factor - scaling.low_freq_factor);
-    const double kept = std::clamp(s, 0.0, 1.0);
-    divisors[i] = static_cast<float>(1.0 / ((1.0 - kept) / scaling.factor + kept));
-  }
-  return divisors;
-}
-
-// The file stores the divisors, not the rule behind them. Every published model uses low 1, high 4 and an original
-// context of 8192; the factor is the largest divisor. Anything that this rule does not reproduce is refused.
-RopeScaling llama3_scaling(const GgufTensor& stored, LlamaConfig config, const std::string& path) {
-  if (static_cast<int64_t>(stored.bytes.size()) != config.head_size() / 2 * 4 || stored.type != GgmlType::F32)
-    throw FileError(path, "rope_freqs.weight",
-                    fmt::format("is not a list of {} F32", config.head_size() / 2));
-  const std::vector<float> divisors = to_floats(stored);
-  const float factor = *std::max_element(divisors.begin(), divisors.end());
-  config.rope_scaling = {"llama3", factor, 1.0, 4.0, 8192};
-  const std::vector<float> expected = llama3_divisors(config);
-  for (size_t i = 0; i < divisors.size(); ++i)
-    if (!(std::fabs(divisors[i] - expected[i]) <= 1e-4f * expected[i]))  // computed in float by the converter
-      throw FileError(
-          path, "rope_freqs.weight",
-          fmt::format("divisor {} is {}, Llama-3.1's rule gives {}", i, divisors[i], expected[i]));
-  return config.rope_scaling;
 }
 
 void read_llama_rope(const Gguf& file, const std::string& prefix, LlamaConfig& config) {
@@ -301,7 +268,8 @@ GgufMetadata metadata_for(const Checkpoint& checkpoint, GgmlType matrix_type, co
   return metadata;
 }
 
-// Vectors and the position table stay F32, as in llama.cpp's converter; rows that do not fill blocks become F16.
+// Vectors and the position table stay F32, as in llama.cpp's converter; rows that do not fill blocks become
+// F16.
 GgmlType type_of(const NamedArray& weight, GgmlType matrix_type) {
   if (weight.shape.size() < 2 || weight.name == "wpe.weight") return GgmlType::F32;
   return weight.shape.back() % ggml_type_info(matrix_type).block_size == 0 ? matrix_type : GgmlType::F16;
@@ -339,6 +307,7 @@ void write_gguf_model(const std::string& path, const Checkpoint& checkpoint, Ggm
   }
   std::vector<float> divisors;
   if (llama && checkpoint.llama.rope_scaling.type == "llama3") {
+    check_llama3_scaling(checkpoint.llama.rope_scaling);
     divisors = llama3_divisors(checkpoint.llama);
     tensors.push_back(
         {"rope_freqs.weight", {static_cast<int64_t>(divisors.size())}, GgmlType::F32, divisors});

@@ -201,7 +201,8 @@ uint64_t round_up(uint64_t position, uint64_t alignment) {
   return (position + alignment - 1) / alignment * alignment;
 }
 
-// Cuts the data section into the tensors. Each must begin where the one before ended, rounded up to the alignment.
+// Cuts the data section into the tensors. Each must begin where the one before ended, rounded up to the
+// alignment.
 void place_tensors(std::span<const uint8_t> data, std::vector<Placed> placed, uint64_t alignment,
                    Gguf& gguf) {
   uint64_t position = 0;  // <= data.size() + alignment, so that round_up cannot overflow

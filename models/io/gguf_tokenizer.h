@@ -8,7 +8,7 @@
 
 namespace chalk {
 
-// From the tokenizer.ggml.* keys (models/text/gguf_tokenizer.h does the work). Throws FileError naming the key.
+// From the tokenizer.ggml.* keys (models/text/gguf_tokenizer.h does the work). FileError names the key.
 std::unique_ptr<Tokenizer> tokenizer_from_gguf(const GgufMetadata& metadata);
 
 }  // namespace chalk

@@ -117,7 +117,8 @@ std::vector<StoredWeight> stored_weights(const Checkpoint& checkpoint, DType dty
   return stored;
 }
 
-// Consecutive weights go into one shard until the next one would not fit (a single larger weight gets its own).
+// Consecutive weights go into one shard until the next one would not fit (a single larger weight gets its
+// own).
 std::vector<std::vector<StoredWeight>> split_into_shards(const std::vector<StoredWeight>& weights,
                                                          int64_t max_bytes) {
   std::vector<std::vector<StoredWeight>> shards(1);
@@ -173,7 +174,8 @@ void write_index(const std::string& folder, const std::vector<std::vector<Stored
   write_text(join_path(folder, "model.safetensors.index.json"), index.dump(2) + "\n");
 }
 
-// model.safetensors has precedence over an index when a folder is read, and shards of another count would be dead weight.
+// model.safetensors has precedence over an index when a folder is read, and shards of another count would be
+// dead weight.
 void remove_other_weights(const std::string& folder, const std::set<std::string>& keep) {
   std::error_code ignored;
   for (const auto& entry : std::filesystem::directory_iterator(folder, ignored)) {

@@ -167,7 +167,8 @@ void check_expressible(const Checkpoint& checkpoint) {
         "llama2.c: weights must be in half-split rotary order here (they are permuted on writing)");
 }
 
-// cos then sin of position · theta^(−2i/D), each (positions, D/2). Readers ignore them; the layout has room for them.
+// cos then sin of position · theta^(−2i/D), each (positions, D/2). Readers ignore them; the layout has room
+// for them.
 void write_rotary_tables(AtomicFile& file, const LlamaConfig& config) {
   const int64_t half = config.head_size() / 2;
   for (const bool cosine : {true, false}) {

@@ -20,7 +20,8 @@ struct NpyType {
 constexpr NpyType kTypes[] = {
     {"<f4", DType::F32}, {"<f8", DType::F64}, {"<i4", DType::I32}, {"<i8", DType::I64}};
 
-// Walks through the header, a Python dict such as {'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }.
+// Walks through the header, a Python dict such as {'descr': '<f4', 'fortran_order': False, 'shape': (3, 4),
+// }.
 struct DictReader {
   std::string_view text;
   std::string path;

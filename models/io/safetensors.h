@@ -1,6 +1,6 @@
 #pragma once
-// safetensors: 8 bytes header length N, N bytes of JSON {"name": {"dtype", "shape", "data_offsets"}}, then raw data.
-// Source: the format's specification and the checks of its reference library.
+// safetensors: 8 bytes header length N, N bytes of JSON {"name": {"dtype", "shape", "data_offsets"}}, then
+// raw data. Source: the format's specification and the checks of its reference library.
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -25,9 +25,9 @@ struct Safetensors {
   const ArrayView& at(const std::string& name) const;
 };
 
-// Checks everything before any use: header length (at most 100 MB), JSON, duplicate names, dtypes, product of the
-// shape against the byte range, ranges that overlap, leave holes or do not end with the file. Throws FileError.
-// `bytes` must outlive the result; `path` only names them in messages.
+// Checks everything before any use: header length (at most 100 MB), JSON, duplicate names, dtypes, product of
+// the shape against the byte range, ranges that overlap, leave holes or do not end with the file. Throws
+// FileError. `bytes` must outlive the result; `path` only names them in messages.
 Safetensors parse_safetensors(std::span<const uint8_t> bytes, const std::string& path);
 
 Safetensors read_safetensors(const std::string& path);
@@ -46,7 +46,7 @@ struct TensorInfo {
 //   SafetensorsWriter writer(path, infos);
 //   for (const TensorInfo& info : writer.order()) writer.write(bytes of info.name);
 //   writer.commit();
-// File order: by type, larger ones first, then by name, as the reference library; data start at a multiple of 8.
+// File order: by type, larger ones first, then by name, as the reference library does.
 class SafetensorsWriter {
  public:
   SafetensorsWriter(const std::string& path, std::vector<TensorInfo> tensors,

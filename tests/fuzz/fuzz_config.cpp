@@ -1,4 +1,5 @@
-// libFuzzer: any text as config.json. Only FileError may come out, and what is accepted must survive being written.
+// libFuzzer: any text as config.json. Only FileError may come out, and what is accepted must survive being
+// written.
 #include <nlohmann/json.hpp>
 
 #include "autograd/check.h"

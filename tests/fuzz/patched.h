@@ -1,6 +1,6 @@
 #pragma once
-// How the fuzzers of checkpoint readers get past the magic number: an input is either a file of its own, or a list of
-// changes to a small valid file.
+// How the fuzzers of checkpoint readers get past the magic number: an input is either a file of its own, or a
+// list of changes to a small valid file.
 #include <unistd.h>
 
 #include <cstdint>
@@ -13,8 +13,8 @@
 
 namespace chalk {
 
-// Input byte 0 even: the rest is the file. Odd: bytes 1-2 say where `valid` is cut off (beyond its end: not at all),
-// then every three bytes are an offset and the new value there.
+// Input byte 0 even: the rest is the file. Odd: bytes 1-2 say where `valid` is cut off (beyond its end: not
+// at all), then every three bytes are an offset and the new value there.
 inline std::vector<uint8_t> patched(const std::vector<uint8_t>& valid, const uint8_t* data, size_t size) {
   if (size == 0) return {};
   if (data[0] % 2 == 0) return {data + 1, data + size};

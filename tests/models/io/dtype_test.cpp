@@ -35,7 +35,8 @@ TEST(DType, EveryHalfConvertsExactlyAndBack) {
   }
 }
 
-// Between two neighbouring halves: just below the middle goes down, just above up, the middle itself to the even one.
+// Between two neighbouring halves: just below the middle goes down, just above up, the middle itself to the
+// even one.
 TEST(DType, FloatToHalfRoundsToNearestEven) {
   for (uint32_t bits = 0; bits < 0x7bff; ++bits) {
     const uint16_t low = static_cast<uint16_t>(bits), high = static_cast<uint16_t>(bits + 1);

@@ -1,4 +1,5 @@
-// Files written by the libraries that own the formats (numpy, safetensors, gguf): tests/reference/make_io_fixtures.py.
+// Files written by the libraries that own the formats (numpy, safetensors, gguf):
+// tests/reference/make_io_fixtures.py.
 #include "models/io/file.h"
 #include "models/io/gguf.h"
 #include "models/io/npy.h"

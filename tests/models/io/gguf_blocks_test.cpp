@@ -66,8 +66,8 @@ TEST(GgufBlocksGolden, DecodingIsExactUpToFloatRounding) {
     const std::vector<float> expected = to_floats(golden.file.at("dequantized"));
     const std::vector<float> got = decoded(golden.type, golden.file.at("blocks").bytes);
     ASSERT_EQ(got.size(), expected.size()) << golden.name;
-    // At most three roundings of terms d·scale·q and dmin·min; both are bounded by the largest magnitude of the file,
-    // and their difference cancels by at most that much.
+    // At most three roundings of terms d·scale·q and dmin·min; both are bounded by the largest magnitude of
+    // the file, and their difference cancels by at most that much.
     float largest = 0;
     for (float x : expected) largest = std::max(largest, std::fabs(x));
     for (size_t i = 0; i < got.size(); ++i)

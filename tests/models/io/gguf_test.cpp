@@ -1,10 +1,12 @@
-// The GGUF container and models in it: every metadata type, llama.cpp's own file, round trips, and files that lie.
+// The GGUF container and models in it: every metadata type, llama.cpp's own file, round trips, and files that
+// lie.
 #include "models/io/gguf.h"
 
 #include <cmath>
 #include <cstring>
 
 #include "models/io/gguf_model.h"
+#include "models/io/gguf_rope.h"
 #include "tests/models/io/paths.h"
 
 namespace chalk {
@@ -278,6 +280,19 @@ TEST(GgufModel, RopeScalingSurvives) {
     EXPECT_EQ(read.llama.rope_scaling.factor, scaling.factor);
     EXPECT_EQ(read.llama.rope_theta, 500000.0);
   }
+}
+
+TEST(GgufModel, RefusesRopeScalingItCannotStore) {
+  const TemporaryFolder folder;
+  Checkpoint checkpoint = tiny_llama();
+  checkpoint.llama.rope_scaling = {"llama3", 8.0, 1.0, 4.0, 4096};
+  EXPECT_THROW(write_gguf_model(folder.file("m.gguf"), checkpoint), Error);
+  // A head of one number has no rotary pair and so no divisor.
+  Gguf gguf;
+  gguf.tensors.push_back({"rope_freqs.weight", {0}, GgmlType::F32, {}});
+  checkpoint.llama.head_dim = 1;
+  EXPECT_TEXT_IN("list of 0",
+                 file_error([&] { llama3_scaling(gguf.tensors[0], checkpoint.llama, "m.gguf"); }));
 }
 
 TEST(GgufModel, RefusesWhatItWouldMisread) {

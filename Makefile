@@ -51,7 +51,7 @@ again         = +$(Q)$(MAKE) --no-print-directory
 help: ## this list
 	@awk -f tests/house/help.awk Makefile
 demo: all ## the main job: train a small LLaMA on the world, see it learn, talk to it, read its report
-	$(Q)$(BUILD)/bin/demo
+	$(Q)rm -rf runs/demo && $(BUILD)/bin/demo --out runs/demo
 test: $(TESTS) $(PROGRAMS) ## every test (under 10 minutes on 2 cores)
 	@tests/run.sh $(TESTS)
 doctor: ## what this machine has and lacks, one line each (status 4: something needed is missing)

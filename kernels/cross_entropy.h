@@ -1,12 +1,13 @@
 #pragma once
 // Softmax and cross-entropy in one kernel: the probabilities are never stored.
 //
-//   log_sum_n = log Σ_v e^(logits_nv − max_n)      loss_n = log_sum_n − (logits_n,target − max_n)      (natural log)
+//   log_sum_n = log Σ_v e^(logits_nv − max_n)      (natural log)
+//   loss_n = log_sum_n − (logits_n,target − max_n)
 //   dlogits_nv += dloss_n · (e^(logits_nv − max_n − log_sum_n) − [v = target_n])
 //
-// Backward looks for the maximum again instead of storing max + log_sum in one float: at logits of several hundred that
-// sum would be rounded by 1e-5, and every probability with it.
-// A row whose target equals `ignore_index` has loss 0 and no gradient. Targets are in [0, V) otherwise (checked above).
+// Backward looks for the maximum again instead of storing max + log_sum in one float: at logits of several
+// hundred that sum would be rounded by 1e-5, and every probability with it. A row whose target equals
+// `ignore_index` has loss 0 and no gradient. Targets are in [0, V) otherwise (checked above).
 
 #include <cstdint>
 

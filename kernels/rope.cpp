@@ -6,7 +6,8 @@
 
 namespace chalk {
 
-// Llama-3.1's rule for one frequency: short wavelengths are kept, long ones divided by `factor`, a blend between.
+// Llama-3.1's rule for one frequency: short wavelengths are kept, long ones divided by `factor`, with
+// a blend between.
 static double llama3_frequency(double f, const FrequencyScaling& scaling) {
   const double wavelength = 2 * 3.141592653589793 / f;
   const double low = scaling.low_freq_factor, high = scaling.high_freq_factor;

@@ -4,8 +4,8 @@
 //   solve:    op(t) · x = b,   x_i = (b_i − Σ_k op(t)_ik x_k) / op(t)_ii      op(t) = t, or tᵀ with transpose
 //   inverse:  t · x = I; the inverse has the same triangle, the other one is set to 0
 //
-// Only the named triangle of t is read. Both return −1, or the index of the first diagonal entry that is 0 (or NaN); then
-// nothing has been written.
+// Only the named triangle of t is read. Both return −1, or the index of the first diagonal entry that is 0
+// (or NaN); then nothing has been written.
 
 #include <cstdint>
 

@@ -1,6 +1,6 @@
 #pragma once
-// Eigen, the oracle of the linear algebra tests: with row-major matrices as everywhere in Chalk, and without its own SIMD
-// code, on which g++ 12 warns about uninitialised registers when AVX-512 is on.
+// Eigen, the oracle of the linear algebra tests: with row-major matrices as everywhere in Chalk, and without
+// its own SIMD code, on which g++ 12 warns about uninitialised registers when AVX-512 is on.
 
 #define EIGEN_DONT_VECTORIZE
 #include <eigen3/Eigen/Dense>

@@ -1,4 +1,5 @@
-// Saved for backward: the logits, log Σ e^(logits − max) of each row, the targets. Probabilities are never stored.
+// Saved for backward: the logits, log Σ e^(logits − max) of each row, the targets. Probabilities are never
+// stored.
 
 #include "kernels/cross_entropy.h"
 

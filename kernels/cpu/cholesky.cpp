@@ -1,7 +1,7 @@
-// Cholesky factorisation in blocks of columns. Contract: kernels/cholesky.h.
-// For a block of 64 columns the finished rows of L that it needs are transposed into `panel` once, in double: then the
-// update of a row is a loop over the block's columns (SIMD), and the rows below the block are independent (threads).
-// Each number sees the same operations in the same order as in the plain kernel: the results are the same to the bit.
+// Cholesky factorisation in blocks of columns. Contract: kernels/cholesky.h. For a block of 64 columns the
+// finished rows of L that it needs are transposed into `panel` once, in double: then the update of a row is a
+// loop over the block's columns (SIMD), and the rows below the block are independent (threads). Each number
+// sees the same operations in the same order as in the plain kernel: the results are the same to the bit.
 
 #include "kernels/cholesky.h"
 
@@ -28,7 +28,8 @@ static void subtract_finished_columns(double* sum, const T* a_i, const double* p
   }
 }
 
-// Rows J … J + width of the block itself, one after another; they complete the panel. Returns −1 or the failing pivot.
+// Rows J … J + width of the block itself, one after another; they complete the panel. Returns −1 or the
+// failing pivot.
 template <class T>
 static int64_t factor_diagonal_block(T* a, double* panel, int64_t N, int64_t J, int64_t width) {
   double sum[block];

@@ -1,6 +1,6 @@
-// One-sided Jacobi SVD on all cores. Contract: kernels/svd.h.
-// The pairs of one round share no vector, so they are rotated by different threads; each pair is computed whole by one
-// thread, so the results are those of the plain kernel.
+// One-sided Jacobi SVD on all cores. Contract: kernels/svd.h. The pairs of one round share no vector, so they
+// are rotated by different threads; each pair is computed whole by one thread, so the results are those of
+// the plain kernel.
 
 #include "kernels/svd.h"
 
@@ -10,7 +10,8 @@ namespace chalk::cpu {
 
 template <class T>
 static bool decompose(T* u, T* s, T* vt, const T* a, int64_t M, int64_t N, double* workspace) {
-  // A pair reads and writes about five vectors' worth of numbers. A sweep joins its threads R times, so chunks are large.
+  // A pair reads and writes about five vectors' worth of numbers. A sweep joins its threads R times, so
+  // chunks are large.
   const int64_t pairs_per_chunk = grain_rows(16 * memory_grain, 5 * std::max(M, N));
   auto for_pairs = [&](int64_t count, auto f) {
     int64_t rotated = 0;

@@ -1,6 +1,6 @@
-// Triangular systems in strips of columns. Contract: kernels/triangular.h.
-// The strips are independent and go to the threads; inside one, the loop over its columns is the SIMD loop. Each number
-// sees the same operations in the same order as in the plain kernel, so the results are the same to the bit.
+// Triangular systems in strips of columns. Contract: kernels/triangular.h. The strips are independent and go
+// to the threads; inside one, the loop over its columns is the SIMD loop. Each number sees the same
+// operations in the same order as in the plain kernel, so the results are the same to the bit.
 
 #include "kernels/triangular.h"
 

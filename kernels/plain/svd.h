@@ -1,6 +1,6 @@
 #pragma once
-// One-sided Jacobi SVD with loops. Contract: kernels/svd.h. The pairs of one round are disjoint, so the cpu backend shares
-// them out among threads; everything else is used by both backends as it is.
+// One-sided Jacobi SVD with loops. Contract: kernels/svd.h. The pairs of one round are disjoint, so the cpu
+// backend shares them out among threads; everything else is used by both backends as it is.
 
 #include <algorithm>
 
@@ -9,7 +9,8 @@
 
 namespace chalk::plain {
 
-// The scratch of svd, by name. The shorter side of A has R vectors of length L: its columns if M ≥ N, else its rows.
+// The scratch of svd, by name. The shorter side of A has R vectors of length L: its columns if M ≥ N, else
+// its rows.
 struct SvdScratch {
   double* vectors;    // (R, L) those vectors, rotated until orthogonal: Q · short side of A
   double* rotations;  // (R, R) Q
@@ -22,7 +23,8 @@ inline SvdScratch svd_scratch(double* workspace, int64_t M, int64_t N) {
   return {workspace, workspace + R * L, workspace + R * L + R * R, R, L};
 }
 
-// Copies A, transposed if its columns are the short side; Q = I. Returns the root of Σ A², or −1 if A is not finite.
+// Copies A, transposed if its columns are the short side; Q = I. Returns the root of Σ A², or −1 if A is not
+// finite.
 template <class T>
 double load_short_side(const SvdScratch& s, const T* a, int64_t M, int64_t N) {
   for (int64_t r = 0; r < s.R; ++r) {
@@ -43,8 +45,8 @@ inline void rotate(double* x, double* y, double cosine, double sine, int64_t cou
   }
 }
 
-// Makes vectors p and q orthogonal; false if they were already, to rounding. A vector shorter than `negligible` is noise:
-// no rotation can make it orthogonal to a long one.
+// Makes vectors p and q orthogonal; false if they were already, to rounding. A vector shorter than
+// `negligible` is noise: no rotation can make it orthogonal to a long one.
 inline bool orthogonalise_pair(const SvdScratch& s, int64_t p, int64_t q, double negligible) {
   double *x = s.vectors + p * s.L, *y = s.vectors + q * s.L;
   const double xx = dot(x, x, s.L), yy = dot(y, y, s.L), xy = dot(x, y, s.L);
@@ -62,8 +64,8 @@ inline bool orthogonalise_pair(const SvdScratch& s, int64_t p, int64_t q, double
   return true;
 }
 
-// Round-robin tournament: in round t of players − 1, pair k of players / 2 is (p, q). Every two meet once per sweep, nobody
-// plays twice in a round. The last player stays, the others walk round in a circle.
+// Round-robin tournament: in round t of players − 1, pair k of players / 2 is (p, q). Every two meet once per
+// sweep, nobody plays twice in a round. The last player stays, the others walk round in a circle.
 inline void tournament_pair(int64_t players, int64_t round, int64_t k, int64_t& p, int64_t& q) {
   const int64_t circle = players - 1;
   p = k == 0 ? players - 1 : (round + k) % circle;
@@ -71,8 +73,8 @@ inline void tournament_pair(int64_t players, int64_t round, int64_t k, int64_t& 
   if (p > q) std::swap(p, q);
 }
 
-// Sweeps until no pair needs a rotation. for_pairs(count, f) calls f(k) for k < count in any order and returns how many
-// of the calls returned true. Convergence is quadratic: 6 to 12 sweeps are usual.
+// Sweeps until no pair needs a rotation. for_pairs(count, f) calls f(k) for k < count in any order and
+// returns how many of the calls returned true. Convergence is quadratic: 6 to 12 sweeps are usual.
 template <class ForPairs>
 bool orthogonalise(const SvdScratch& s, double negligible, ForPairs for_pairs) {
   const int64_t players = s.R + s.R % 2;  // an odd number plays against nobody once per round
@@ -90,8 +92,8 @@ bool orthogonalise(const SvdScratch& s, double negligible, ForPairs for_pairs) {
   return false;
 }
 
-// Replaces vector r by a unit vector orthogonal to the unit vectors 0 … r − 1: the axis they cover least, made orthogonal
-// twice, because the first subtraction may leave rounding errors behind.
+// Replaces vector r by a unit vector orthogonal to the unit vectors 0 … r − 1: the axis they cover least,
+// made orthogonal twice, because the first subtraction may leave rounding errors behind.
 inline void complete_basis(const SvdScratch& s, int64_t r) {
   int64_t axis = 0;
   double least = 2;
@@ -132,7 +134,8 @@ inline void sort_and_normalise(const SvdScratch& s) {
   }
 }
 
-// A = (short side)ᵀ = vectorsᵀ diag(lengths) Q for M ≥ N, and Qᵀ diag(lengths) vectors otherwise. Then the sign rule.
+// A = (short side)ᵀ = vectorsᵀ diag(lengths) Q for M ≥ N, and Qᵀ diag(lengths) vectors otherwise. Then the
+// sign rule.
 template <class T>
 void store_svd(T* u, T* singular, T* vt, const SvdScratch& s, int64_t M, int64_t N) {
   const double* left = M >= N ? s.vectors : s.rotations;   // (R, M)

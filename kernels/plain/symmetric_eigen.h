@@ -1,7 +1,7 @@
 #pragma once
-// Symmetric eigenproblem with loops. Contract: kernels/symmetric_eigen.h.
-// The steps that cost N² or more per call take a range [begin, end), so that the cpu backend can share one out among
-// threads; the rest is used by both backends as it is. (`omp simd` lets that build use vectors; it changes no meaning.)
+// Symmetric eigenproblem with loops. Contract: kernels/symmetric_eigen.h. The steps that cost N² or more per
+// call take a range [begin, end), so that the cpu backend can share one out among threads; the rest is used
+// by both backends as it is. (`omp simd` lets that build use vectors; it changes no meaning.)
 
 #include <algorithm>
 
@@ -46,8 +46,9 @@ bool load_symmetric(const EigenScratch& s, const T* a, int64_t N) {
   return true;
 }
 
-// Turns x (count) into the vector v of the reflection H = I − v vᵀ (so |v|² = 2) that maps x to alpha e_1, and returns
-// alpha = −sign(x_1) |x|: the sign that makes v_1 a sum, not a difference. A zero x gives v = 0, H = I.
+// Turns x (count) into the vector v of the reflection H = I − v vᵀ (so |v|² = 2) that maps x to alpha e_1,
+// and returns alpha = −sign(x_1) |x|: the sign that makes v_1 a sum, not a difference. A zero x gives v = 0,
+// H = I.
 inline double householder(double* x, int64_t count) {
   double largest = 0;
   for (int64_t i = 0; i < count; ++i) largest = std::max(largest, std::abs(x[i]));
@@ -78,7 +79,7 @@ inline void update_rows(const EigenScratch& s, int64_t k, int64_t N, int64_t beg
   }
 }
 
-// Rows [begin, end) of W ← W H_k.  W is the identity above and left of row k + 1, so only the rest is touched.
+// Rows [begin, end) of W ← W H_k. W is the identity above and left of row k + 1: only the rest is touched.
 inline void reflect_rows(const EigenScratch& s, int64_t k, int64_t N, int64_t begin, int64_t end) {
   const double* v = s.a + k * N;
   for (int64_t i = begin; i < end; ++i) {
@@ -89,7 +90,8 @@ inline void reflect_rows(const EigenScratch& s, int64_t k, int64_t N, int64_t be
   }
 }
 
-// Applies the rotations of one QL pass, i = last − 1 … first, to rows i and i + 1 of the vectors, columns [begin, end).
+// Applies the rotations of one QL pass, i = last − 1 … first, to rows i and i + 1 of the vectors, columns
+// [begin, end).
 inline void rotate_columns(const EigenScratch& s, int64_t first, int64_t last, int64_t N, int64_t begin,
                            int64_t end) {
   for (int64_t i = last - 1; i >= first; --i) {
@@ -119,8 +121,8 @@ inline int64_t end_of_block(const EigenScratch& s, int64_t l, int64_t N) {
   return m;
 }
 
-// One implicit QL pass over the block l … m. Stores its rotations, and returns the lowest row they reach: l, or more when
-// the bulge vanishes on the way and splits the block.
+// One implicit QL pass over the block l … m. Stores its rotations, and returns the lowest row they reach: l,
+// or more when the bulge vanishes on the way and splits the block.
 inline int64_t ql_pass(const EigenScratch& s, int64_t l, int64_t m) {
   double *d = s.diagonal, *e = s.off;
   // Wilkinson's shift: the eigenvalue of the leading 2 × 2 block nearer to d_l
@@ -171,7 +173,8 @@ void store_eigenpairs(T* values, T* vectors, const EigenScratch& s, int64_t N) {
   }
 }
 
-// The algorithm. rows(first, f) and columns(f) call f(begin, end) on ranges that make up [first, N) and [0, N).
+// The algorithm. rows(first, f) and columns(f) call f(begin, end) on ranges that make up [first, N) and [0,
+// N).
 template <class T, class Rows, class Columns>
 bool symmetric_eigen_steps(T* values, T* vectors, const T* a, int64_t N, double* workspace, Rows rows,
                            Columns columns) {

@@ -14,8 +14,8 @@ int64_t bad_diagonal(const T* t, int64_t N) {
   return -1;
 }
 
-// Solves for one column of x whose numbers lie M apart. Rows before `first` of a downward walk (after it, of an upward
-// one) are known to be 0 and are skipped.
+// Solves for one column of x whose numbers lie M apart. Rows before `first` of a downward walk (after it, of
+// an upward one) are known to be 0 and are skipped.
 template <class T>
 void solve_column(T* x, const T* t, int64_t N, int64_t M, Triangle triangle, bool transpose, int64_t first) {
   // A lower triangle is solved from the top down; so is the transpose of an upper one.

@@ -1,6 +1,7 @@
-// Every case of CHALK_GOLDEN/ops through the autograd ops on each backend: y and all gradients against stored double
-// precision results. Which op a case is for is told by its file name, its constants by its note, its sizes by its
-// arrays, so another set of cases can be dropped in. The format is described in the README of the golden folder.
+// Every case of CHALK_GOLDEN/ops through the autograd ops on each backend: y and all gradients against stored
+// double precision results. Which op a case is for is told by its file name, its constants by its note, its
+// sizes by its arrays, so another set of cases can be dropped in. The format is described in the README of
+// the golden folder.
 
 #include <gtest/gtest.h>
 
@@ -183,9 +184,10 @@ double max_abs(const std::vector<float>& x) {
   return max;
 }
 
-// Four times the distance of a plain float32 run, but at least one unit in the last place of the largest stored value:
-// a run that came closer was lucky. Where the run was exact, the allowance is four roundings (2⁻²⁴ each) of the largest
-// product of one number per array: what cancels to zero is made of terms of that size.
+// Four times the distance of a plain float32 run, but at least one unit in the last place of the largest
+// stored value: a run that came closer was lucky. Where the run was exact, the allowance is four roundings
+// (2⁻²⁴ each) of the largest product of one number per array: what cancels to zero is made of terms of that
+// size.
 double tolerance(const Case& c, const std::string& name) {
   const auto found = c.plain_float32_difference.find(name);
   check(found != c.plain_float32_difference.end(), "golden case {} states no float32 difference for {}",

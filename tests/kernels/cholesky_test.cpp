@@ -87,7 +87,8 @@ TEST(Cholesky, UpperFactorOfTheInverse) {
   }
 }
 
-// A float matrix with condition 1e6 factors as well as its own rounding allows, because the sums are in double.
+// A float matrix with condition 1e6 factors as well as its own rounding allows, because the sums are in
+// double.
 TEST(Cholesky, FloatsAccumulateInDouble) {
   const int64_t N = 100;
   const std::vector<double> a = positive_definite(N, 1e-6);

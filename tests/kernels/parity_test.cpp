@@ -1,6 +1,7 @@
-// The parity matrix: every op that a contract kernels/NAME.h declares, on every backend. A cell is present when
-// kernels/plain/NAME.h, kernels/cpu/NAME.cpp or kernels/cuda/NAME.cu defines every function of the contract, n/a when the
-// table below says why not, and missing otherwise. Missing fails; the cuda column is only required once it has begun.
+// The parity matrix: every op that a contract kernels/NAME.h declares, on every backend. A cell is present
+// when kernels/plain/NAME.h, kernels/cpu/NAME.cpp or kernels/cuda/NAME.cu defines every function of the
+// contract, n/a when the table below says why not, and missing otherwise. Missing fails; the cuda column is
+// only required once it has begun.
 
 #include <gtest/gtest.h>
 
@@ -60,8 +61,8 @@ bool mentions(const std::string& text, const std::string& function) {
   return false;
 }
 
-// What the contract declares inside `namespace NAME { … }`: lines that start with a return type and a name, up to "(".
-// `inline` ones are defined on the spot and need no other file.
+// What the contract declares inside `namespace NAME { … }`: lines that start with a return type and a name,
+// up to "(". `inline` ones are defined on the spot and need no other file.
 std::set<std::string> declared(const std::string& contract, const std::string& name_space) {
   const std::string open = "namespace " + name_space + " {";
   const size_t begin = contract.find(open);

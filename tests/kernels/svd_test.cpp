@@ -1,4 +1,5 @@
-// Singular value decomposition: plain against Eigen, rank-deficient and badly scaled matrices; cpu against plain to the bit.
+// Singular value decomposition: plain against Eigen, rank-deficient and badly scaled matrices; cpu against
+// plain to the bit.
 
 #include "kernels/svd.h"
 
@@ -41,8 +42,8 @@ std::vector<double> with_singular_values(int64_t M, int64_t N, const std::vector
   return numbers(U.leftCols(R) * values.asDiagonal() * V.leftCols(R).transpose());
 }
 
-// Each rotation rounds a vector by a few ε; a vector takes part in R rotations in each of about ten sweeps, and the errors
-// are random: 10 √(10 L) ε, taken generously as 40 √L ε, L the longer side.
+// Each rotation rounds a vector by a few ε; a vector takes part in R rotations in each of about ten sweeps,
+// and the errors are random: 10 √(10 L) ε, taken generously as 40 √L ε, L the longer side.
 void expect_factors(const std::vector<double>& a, int64_t M, int64_t N) {
   SCOPED_TRACE(testing::Message() << M << " x " << N);
   const int64_t R = std::min(M, N);
@@ -84,7 +85,8 @@ TEST(SVD, HardSpectra) {
   expect_factors(with_singular_values(6, 6, std::vector<double>(6, 1e100)), 6, 6);  // huge
 }
 
-// Jacobi keeps the relative accuracy of columns of very different size; a bidiagonalisation would lose the small ones.
+// Jacobi keeps the relative accuracy of columns of very different size; a bidiagonalisation would lose the
+// small ones.
 TEST(SVD, ScaledColumnsKeepRelativeAccuracy) {
   const int64_t N = 6;
   const std::vector<double> x = normals(N * N, 8);

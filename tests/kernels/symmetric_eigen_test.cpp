@@ -44,8 +44,8 @@ std::vector<double> with_spectrum(const std::vector<double>& values) {
   return symmetric(Q * Eigen::Map<const Eigen::VectorXd>(values.data(), N).asDiagonal() * Q.transpose());
 }
 
-// Tridiagonal QL is backward stable: residual, orthogonality and eigenvalues are right to c N ε |A|, with c a small
-// number; 4 here.
+// Tridiagonal QL is backward stable: residual, orthogonality and eigenvalues are right to c N ε |A|, with c a
+// small number; 4 here.
 void expect_eigenpairs(const std::vector<double>& a, int64_t N) {
   const Pairs pairs = eigen(a, N);
   const Matrix A = Map(a.data(), N, N), V = Map(pairs.vectors.data(), N, N);

@@ -14,8 +14,8 @@ namespace chalk {
 using namespace chalk::test;
 namespace {
 
-// Random, with a diagonal of size 2 to 4 so that the condition number stays small; the other triangle is filled with
-// NaN, because it must not be read.
+// Random, with a diagonal of size 2 to 4 so that the condition number stays small; the other triangle is
+// filled with NaN, because it must not be read.
 std::vector<double> triangular(int64_t N, Triangle triangle) {
   std::vector<double> t = normals(N * N, 5, 1 / std::sqrt(double(N)));
   for (int64_t i = 0; i < N; ++i) {

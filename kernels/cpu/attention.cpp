@@ -20,19 +20,25 @@ using simd::set;
 using simd::V;
 
 static constexpr int64_t block_keys = 64;
-static constexpr int64_t block_queries = 64;
+static constexpr int64_t block_queries =
+    16 * tile_rows;  // of one task of forward; packed keys serve them all
+static constexpr int64_t backward_queries = 64;
 static constexpr int64_t widest_head = 256;  // wider ones take the slow paths: panels must fit on the stack
 static constexpr int64_t few_queries = 8;    // below this packing does not pay (decoding: 1)
 static constexpr int64_t panel_floats = block_keys * widest_head;
 
-// y (rows, columns) [+]= a (rows, K) · packed (K, columns): a small matmul on the calling thread.
-static void multiply(float* y, int64_t y_width, View a, const float* packed, int64_t rows, int64_t columns,
-                     int64_t K, bool add) {
+// A part first ≤ i < last of a block; KeyRange relative to the block.
+static KeyRange clamped(KeyRange range, int64_t start, int64_t count) {
+  const int64_t first = std::clamp<int64_t>(range.first - start, 0, count);
+  return {first, std::clamp<int64_t>(range.last - start, first, count)};
+}
+
+// y (rows, columns) [+]= a (rows, K) · packed (K, columns) for one tile of rows, where only the k of `range` count.
+static void multiply_rows(float* y, int64_t y_width, View a, const float* packed, int64_t rows,
+                          int64_t columns, int64_t K, KeyRange range, bool add) {
   for (int64_t c = 0; c < columns; c += tile_columns) {
-    for (int64_t r = 0; r < rows; r += tile_rows) {
-      multiply_edge_tile(y + r * y_width + c, y_width, a.at(r, 0), packed + c * K, K,
-                         std::min(tile_rows, rows - r), std::min(tile_columns, columns - c), {add, nullptr});
-    }
+    multiply_edge_tile(y + c, y_width, a.at(0, range.first), packed + c * K + range.first * tile_columns,
+                       range.last - range.first, rows, std::min(tile_columns, columns - c), {add, nullptr});
   }
 }
 
@@ -61,24 +67,25 @@ struct Heads {
 struct RunningSoftmax {
   float max = -std::numeric_limits<float>::infinity(), sum = 0;
 
-  // scores[0 … count) become p = e^(scale · s − m) where `first` ≤ c < `last`, else 0, with the new maximum m.
+  // scores[0 … count) become p = e^(scale · s − m) in `allowed`, else 0, with the new maximum m of scale · s.
   // Returns e^(m_old − m_new), by which everything summed so far must be multiplied.
-  float absorb(float* scores, int64_t first, int64_t last, int64_t count, float scale) {
-    first = std::clamp<int64_t>(first, 0, count);
-    last = std::clamp<int64_t>(last, first, count);
-    std::fill(scores, scores + first, 0.0f);
-    std::fill(scores + last, scores + count, 0.0f);
-    if (first == last) return 1;
+  float absorb(float* scores, KeyRange allowed, int64_t count, float scale) {
+    std::fill(scores, scores + allowed.first, 0.0f);
+    std::fill(scores + allowed.last, scores + count, 0.0f);
+    if (allowed.first == allowed.last) return 1;
 
-    float* s = scores + first;
-    const int64_t n = last - first;
-    simd::map(
-        s, n, [&](V x) { return set(scale) * x; }, s);
-    const float new_max = std::max(max, simd::max(s, n));
-    const float shrink = std::exp(max - new_max);
+    float* s = scores + allowed.first;
+    const int64_t n = allowed.last - allowed.first;
+    const V lowest = set(-std::numeric_limits<float>::infinity());
+    V best = lowest;
+    simd::over_span(n, [&](int64_t c, auto part) {
+      best = simd::hn::Max(best, part.keep(set(scale) * part.load(s + c), lowest));
+    });
+    const float new_max = std::max(max, simd::max_of_lanes(best));
+    const float shrink = new_max == max ? 1 : std::exp(max - new_max);  // 0 for the first keys
     V total = simd::zero();
     simd::over_span(n, [&](int64_t c, auto part) {
-      const V p = simd::exp(part.load(s + c) - set(new_max));
+      const V p = simd::exp(set(scale) * part.load(s + c) - set(new_max));
       part.store(s + c, p);
       total = total + part.keep(p, simd::zero());
     });
@@ -99,11 +106,35 @@ static void finish_query(float* y_i, float* lse_i, const RunningSoftmax& softmax
   *lse_i = softmax.lse();
 }
 
+// One tile of queries, i … i + rows − 1, against the block of keys j0 … j0 + keys − 1.
+static void forward_tile(float* y, RunningSoftmax* softmax, View q, const float* k_panels,
+                         const float* v_panels, int64_t i, int64_t rows, int64_t j0, int64_t keys,
+                         const Heads& heads) {
+  const AttentionShape& s = heads.s;
+  // The last query sees farthest, the first one farthest back: outside of that there is nothing to compute.
+  const KeyRange seen = clamped({allowed_keys(s, i).first, allowed_keys(s, i + rows - 1).last}, j0, keys);
+  if (seen.first == seen.last) return;
+  alignas(64) float p[tile_rows * block_keys];
+  // s = q · kᵀ
+  multiply_rows(p, block_keys, q, k_panels, rows, seen.last, s.D, {0, s.D}, false);
+  // p = e^(scale · s − m), and y shrinks when the maximum m grows
+  for (int64_t r = 0; r < rows; ++r) {
+    const KeyRange allowed = clamped(allowed_keys(s, i + r), j0, seen.last);
+    const float shrink = softmax[r].absorb(p + r * block_keys, allowed, seen.last, s.scale);
+    float* y_i = y + r * heads.q_row;
+    if (shrink != 1)
+      simd::map(
+          y_i, s.D, [&](V y) { return y * set(shrink); }, y_i);
+  }
+  // y += p · v
+  multiply_rows(y, heads.q_row, {p, block_keys, 1}, v_panels, rows, s.D, keys, seen, true);
+}
+
 // Queries i0 … i0 + rows − 1 of one head. y, q: row 0 of that head, lse: number 0 of it; k, v: row 0 of its kv head.
 static void forward_block(float* y, float* lse, const float* q, const float* k, const float* v, int64_t i0,
                           int64_t rows, const Heads& heads) {
   const AttentionShape& s = heads.s;
-  alignas(64) float panels[panel_floats], p[block_queries * block_keys];
+  alignas(64) float k_panels[panel_floats], v_panels[panel_floats];
   RunningSoftmax softmax[block_queries];
   for (int64_t r = 0; r < rows; ++r) std::fill_n(y + (i0 + r) * heads.q_row, s.D, 0.0f);
 
@@ -111,22 +142,13 @@ static void forward_block(float* y, float* lse, const float* q, const float* k, 
   const int64_t end = allowed_keys(s, i0 + rows - 1).last;
   for (int64_t j0 = allowed_keys(s, i0).first; j0 < end; j0 += block_keys) {
     const int64_t keys = std::min(block_keys, end - j0);
-    // s = q · kᵀ
-    pack(panels, transposed({k + j0 * heads.kv_row, heads.kv_row, 1}), s.D, keys);
-    multiply(p, block_keys, {q + i0 * heads.q_row, heads.q_row, 1}, panels, rows, keys, s.D, false);
-    // p = e^(scale · s − m), and y shrinks when the maximum m grows
-    for (int64_t r = 0; r < rows; ++r) {
-      const KeyRange allowed = allowed_keys(s, i0 + r);
-      float* y_i = y + (i0 + r) * heads.q_row;
-      const float shrink =
-          softmax[r].absorb(p + r * block_keys, allowed.first - j0, allowed.last - j0, keys, s.scale);
-      if (shrink != 1)
-        simd::map(
-            y_i, s.D, [&](V y) { return y * set(shrink); }, y_i);
+    pack(k_panels, transposed({k + j0 * heads.kv_row, heads.kv_row, 1}), s.D, keys);
+    pack(v_panels, {v + j0 * heads.kv_row, heads.kv_row, 1}, keys, s.D);
+    for (int64_t r = 0; r < rows; r += tile_rows) {
+      const int64_t row = (i0 + r) * heads.q_row;
+      forward_tile(y + row, softmax + r, {q + row, heads.q_row, 1}, k_panels, v_panels, i0 + r,
+                   std::min(tile_rows, rows - r), j0, keys, heads);
     }
-    // y += p · v
-    pack(panels, {v + j0 * heads.kv_row, heads.kv_row, 1}, keys, s.D);
-    multiply(y + i0 * heads.q_row, heads.q_row, {p, block_keys, 1}, panels, rows, s.D, keys, true);
   }
   for (int64_t r = 0; r < rows; ++r) finish_query(y + (i0 + r) * heads.q_row, lse + i0 + r, softmax[r], s.D);
 }
@@ -142,7 +164,7 @@ static void forward_query(float* y_i, float* lse_i, const float* q_i, const floa
     const int64_t keys = std::min(block_keys, allowed.last - j0);
     // s_j = q · k_j
     for (int64_t j = 0; j < keys; ++j) p[j] = simd::dot(q_i, k + (j0 + j) * stride, D);
-    const float shrink = softmax.absorb(p, 0, keys, keys, heads.s.scale);
+    const float shrink = softmax.absorb(p, {0, keys}, keys, heads.s.scale);
     // y = y · shrink + Σ p_j v_j
     simd::over_span(D, [&](int64_t d, auto part) {
       V sum = set(shrink) * part.load(y_i + d);
@@ -189,50 +211,57 @@ struct KeyPanels {
   alignas(64) float k_transposed[panel_floats], v_transposed[panel_floats], k[panel_floats];
 };
 
-// p and ds of a block: p_ij = e^(scale · s_ij − lse_i), ds_ij = scale · p_ij · (dp_ij − D_i), both 0 where masked.
-static void backward_scores(float* p, float* ds, int64_t i0, int64_t j0, int64_t rows, int64_t keys,
-                            const BackwardHead& head, const AttentionShape& s) {
-  for (int64_t r = 0; r < rows; ++r) {
-    const KeyRange allowed = allowed_keys(s, i0 + r);
-    const int64_t first = std::clamp<int64_t>(allowed.first - j0, 0, keys);
-    const int64_t last = std::clamp<int64_t>(allowed.last - j0, first, keys);
-    float *p_i = p + r * block_keys, *ds_i = ds + r * block_keys;
-    for (float* row : {p_i, ds_i}) {
-      std::fill(row, row + first, 0.0f);
-      std::fill(row + last, row + keys, 0.0f);
-    }
-    const V lse_i = set(head.lse[i0 + r]), D_i = set(head.D_sums[i0 + r]), scale = set(s.scale);
-    simd::over_span(last - first, [&](int64_t c, auto part) {
-      const V p_ij = simd::exp(scale * part.load(p_i + first + c) - lse_i);
-      part.store(p_i + first + c, p_ij);
-      part.store(ds_i + first + c, scale * p_ij * (part.load(ds_i + first + c) - D_i));
-    });
+// p and ds of one query and a block of keys, from s = q · kᵀ in p and dp = dy · vᵀ in ds:
+// p = e^(scale · s − lse), ds = scale · p · (dp − D_sum), both 0 where masked.
+static void backward_scores(float* p, float* ds, KeyRange allowed, int64_t keys, float lse, float D_sum,
+                            float scale) {
+  for (float* row : {p, ds}) {
+    std::fill(row, row + allowed.first, 0.0f);
+    std::fill(row + allowed.last, row + keys, 0.0f);
   }
+  simd::over_span(allowed.last - allowed.first, [&](int64_t i, auto part) {
+    const int64_t c = allowed.first + i;
+    const V p_c = simd::exp(set(scale) * part.load(p + c) - set(lse));
+    part.store(p + c, p_c);
+    part.store(ds + c, set(scale) * p_c * (part.load(ds + c) - set(D_sum)));
+  });
 }
 
 // Queries i0 … against keys j0 …: their share in dq, dk and dv.
 static void backward_block(const BackwardHead& head, const KeyPanels& panels, int64_t i0, int64_t j0,
                            int64_t rows, int64_t keys, const Heads& heads) {
-  const int64_t D = heads.s.D, q_row = heads.q_row, kv_row = heads.kv_row;
-  alignas(64) float p[block_queries * block_keys], ds[block_queries * block_keys], packed[panel_floats];
+  const AttentionShape& s = heads.s;
+  const int64_t D = s.D, q_row = heads.q_row, kv_row = heads.kv_row;
+  alignas(64) float p[backward_queries * block_keys], ds[backward_queries * block_keys], packed[panel_floats];
   const View q = {head.q + i0 * q_row, q_row, 1}, dy = {head.dy + i0 * q_row, q_row, 1};
   const View p_view = {p, block_keys, 1}, ds_view = {ds, block_keys, 1};
-  // s = q · kᵀ      dp = dy · vᵀ
-  multiply(p, block_keys, q, panels.k_transposed, rows, keys, D, false);
-  multiply(ds, block_keys, dy, panels.v_transposed, rows, keys, D, false);
-  backward_scores(p, ds, i0, j0, rows, keys, head, heads.s);
-  // dv += pᵀ · dy
-  if (head.dv) {
-    pack(packed, dy, rows, D);
-    multiply(head.dv + j0 * kv_row, kv_row, transposed(p_view), packed, keys, D, rows, true);
+  for (int64_t r = 0; r < rows; r += tile_rows) {
+    const int64_t tile = std::min(tile_rows, rows - r), i = i0 + r;
+    const KeyRange seen = clamped({allowed_keys(s, i).first, allowed_keys(s, i + tile - 1).last}, j0, keys);
+    float *p_r = p + r * block_keys, *ds_r = ds + r * block_keys;
+    // s = q · kᵀ      dp = dy · vᵀ
+    multiply_rows(p_r, block_keys, q.at(r, 0), panels.k_transposed, tile, seen.last, D, {0, D}, false);
+    multiply_rows(ds_r, block_keys, dy.at(r, 0), panels.v_transposed, tile, seen.last, D, {0, D}, false);
+    for (int64_t n = 0; n < tile; ++n) {
+      backward_scores(p_r + n * block_keys, ds_r + n * block_keys, clamped(allowed_keys(s, i + n), j0, keys),
+                      keys, head.lse[i + n], head.D_sums[i + n], s.scale);
+    }
+    // dq += ds · k
+    if (head.dq)
+      multiply_rows(head.dq + i * q_row, q_row, ds_view.at(r, 0), panels.k, tile, D, keys, seen, true);
   }
-  // dk += dsᵀ · q
-  if (head.dk) {
-    pack(packed, q, rows, D);
-    multiply(head.dk + j0 * kv_row, kv_row, transposed(ds_view), packed, keys, D, rows, true);
+  // dv += pᵀ · dy      dk += dsᵀ · q. The queries before `first` see none of the keys of the tile.
+  for (const bool for_v : {true, false}) {
+    float* out = for_v ? head.dv : head.dk;
+    if (!out) continue;
+    pack(packed, for_v ? dy : q, rows, D);
+    int64_t first = 0;
+    for (int64_t c = 0; c < keys; c += tile_rows) {
+      while (first < rows && allowed_keys(s, i0 + first).last <= j0 + c) ++first;
+      multiply_rows(out + (j0 + c) * kv_row, kv_row, transposed(for_v ? p_view : ds_view).at(c, 0), packed,
+                    std::min(tile_rows, keys - c), D, rows, {first, rows}, true);
+    }
   }
-  // dq += ds · k
-  if (head.dq) multiply(head.dq + i0 * q_row, q_row, ds_view, panels.k, rows, D, keys, true);
 }
 
 // All blocks of one query head: key blocks outside, so that each is packed once.
@@ -246,8 +275,8 @@ static void backward_head(const BackwardHead& head, const Heads& heads) {
     pack(panels.k_transposed, transposed(k), s.D, keys);
     pack(panels.v_transposed, transposed(v), s.D, keys);
     pack(panels.k, k, keys, s.D);
-    for (int64_t i0 = 0; i0 < s.Tq; i0 += block_queries) {
-      const int64_t rows = std::min(block_queries, s.Tq - i0);
+    for (int64_t i0 = 0; i0 < s.Tq; i0 += backward_queries) {
+      const int64_t rows = std::min(backward_queries, s.Tq - i0);
       const bool too_early = allowed_keys(s, i0 + rows - 1).last <= j0;
       const bool too_late = allowed_keys(s, i0).first >= j0 + keys;
       if (too_early || too_late) continue;

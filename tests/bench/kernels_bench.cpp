@@ -4,14 +4,16 @@
 //   OMP_NUM_THREADS=1 build/bin/bench/kernels_bench --benchmark_filter=matmul
 //
 // Every figure is the best of many short runs: a busy machine makes runs slower, never faster. OpenBLAS is loaded at run
-// time if it is installed, and told to use its AVX-512 kernels where the processor has them: on processors it does not
-// know, 0.3.21 would choose AVX2 ones and lose by half for no good reason.
+// time if it is installed, and told to use its AVX-512 kernels where the processor has them, whatever OPENBLAS_CORETYPE
+// says: with AVX2 ones it would lose by half for no good reason.
 
 #include <benchmark/benchmark.h>
 #include <dlfcn.h>
 #include <omp.h>
 
 #include <chrono>
+#include <cmath>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <functional>
@@ -97,7 +99,7 @@ using Sgemm = void (*)(int order, int transpose_a, int transpose_b, int M, int N
 // OpenBLAS's sgemm with as many threads as OpenMP has, or null.
 Sgemm openblas() {
   static const Sgemm sgemm = []() -> Sgemm {
-    if (cpu::simd::lanes >= 16) setenv("OPENBLAS_CORETYPE", "SkylakeX", 0);
+    if (cpu::simd::lanes >= 16) setenv("OPENBLAS_CORETYPE", "SkylakeX", 1);
     void* library = dlopen("libopenblas.so.0", RTLD_NOW);
     if (!library) return nullptr;
     using SetThreads = void (*)(int);

@@ -43,8 +43,8 @@ static void multiply_block(float* y, int64_t y_width, View a, const float* packe
                            int64_t K, Epilogue epilogue) {
   const int64_t panels = ceil_div(N, tile_columns), row_tiles = ceil_div(M, tile_rows);
   const int64_t block_tiles = block_m / tile_rows;
-  // Tiles in the order: block of rows, panel, tile of rows. About 2 µs of arithmetic per tile at K = 256.
-  const int64_t grain = std::max<int64_t>(1, 2048 / K);
+  // Tiles in the order: block of rows, panel, tile of rows. A chunk is 768 · 12 · 32 multiply-adds or more: 3 µs.
+  const int64_t grain = std::max<int64_t>(1, 768 / K);
   parallel_for(row_tiles * panels, grain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t first_tile = i / (block_tiles * panels) * block_tiles;
@@ -60,7 +60,7 @@ static void multiply_block(float* y, int64_t y_width, View a, const float* packe
 
 static void pack_block(float* packed, View b, int64_t N, int64_t K) {
   const int64_t panels = ceil_div(N, tile_columns);
-  parallel_for(panels, grain_rows(memory_grain, tile_columns * K), [&](int64_t begin, int64_t end) {
+  parallel_for(panels, grain_rows(math_grain, tile_columns * K), [&](int64_t begin, int64_t end) {
     for (int64_t p = begin; p < end; ++p) {
       const int64_t n = p * tile_columns;
       pack_panel(packed + n * K, b.at(0, n), K, std::min(tile_columns, N - n));

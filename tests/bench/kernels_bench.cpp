@@ -23,6 +23,7 @@
 
 #include "kernels/adamw.h"
 #include "kernels/attention.h"
+#include "kernels/cpu/parallel.h"
 #include "kernels/cpu/simd.h"
 #include "kernels/cross_entropy.h"
 #include "kernels/dropout.h"
@@ -68,25 +69,22 @@ struct Array {
   float* data;
 };
 
-// Floating-point operations per second of independent multiply-adds in registers, all threads together.
+// Floating-point operations per second of independent multiply-adds in registers: one core's, times the threads.
 double peak_flops() {
   static const double peak = [] {
     constexpr int64_t rounds = 20000, chains = 12;
     const auto probe = [] {
-#pragma omp parallel
-      {
-        using cpu::simd::V;
-        V x[chains];
-        for (int c = 0; c < chains; ++c) x[c] = cpu::simd::set(1 + 0.01f * float(c));
-        const V factor = cpu::simd::set(0.999f);
-        for (int64_t i = 0; i < rounds; ++i) {
+      using cpu::simd::V;
+      V x[chains];
+      for (int c = 0; c < chains; ++c) x[c] = cpu::simd::set(1 + 0.01f * float(c));
+      const V factor = cpu::simd::set(0.999f);
+      for (int64_t i = 0; i < rounds; ++i) {
 #pragma GCC unroll 12
-          for (int c = 0; c < chains; ++c) x[c] = cpu::simd::mul_add(x[c], factor, factor);
-        }
-        float sum = 0;
-        for (int c = 0; c < chains; ++c) sum += cpu::simd::sum_of_lanes(x[c]);
-        benchmark::DoNotOptimize(sum);
+        for (int c = 0; c < chains; ++c) x[c] = cpu::simd::mul_add(x[c], factor, factor);
       }
+      float sum = 0;
+      for (int c = 0; c < chains; ++c) sum += cpu::simd::sum_of_lanes(x[c]);
+      benchmark::DoNotOptimize(sum);
     };
     return double(2 * rounds * chains * cpu::simd::lanes * omp_get_max_threads()) / best_of(probe, 0.3);
   }();
@@ -233,9 +231,9 @@ void memory_bound(benchmark::State& state, const std::function<void()>& f, doubl
   std::vector<char> from(size_t(bytes / 2), 1), to(size_t(bytes / 2));
   const size_t half = from.size() / 2;
   const auto copy = [&] {  // both threads copy, as both threads work in f
-#pragma omp parallel for schedule(static)
-    for (int part = 0; part < 2; ++part)
+    cpu::parallel_for(2, 1, [&](int64_t part, int64_t) {
       std::memcpy(to.data() + size_t(part) * half, from.data() + size_t(part) * half, half);
+    });
     benchmark::ClobberMemory();
   };
   double best = 1e9, copy_best = 1e9;

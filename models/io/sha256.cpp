@@ -11,8 +11,8 @@
 namespace chalk {
 namespace {
 
-// The first 32 bits of the fractional part of the `root`-th root (2 or 3) of the first primes. Long double holds the
-// 32 bits behind the point and the few before it with 20 bits to spare.
+// The first 32 bits of the fractional part of the `root`-th root (2 or 3) of the first primes. Long double
+// holds the 32 bits behind the point and the few before it with 20 bits to spare.
 template <size_t N>
 std::array<uint32_t, N> fractions_of_roots(int root) {
   std::array<uint32_t, N> bits;

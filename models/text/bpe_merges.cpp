@@ -11,7 +11,8 @@ namespace chalk {
 // ---- the table ----
 
 size_t MergeTable::place_of(int32_t left, int32_t right) const {
-  // Fibonacci hashing: multiply by 2^64 / golden ratio, the high bits are well mixed. Then walk to the pair or a free place.
+  // Fibonacci hashing: multiply by 2^64 / golden ratio, the high bits are well mixed. Then walk to the pair
+  // or a free place.
   const uint64_t key = uint64_t(uint32_t(left)) << 32 | uint32_t(right);
   const size_t mask = places_.size() - 1;
   size_t place = size_t((key * 0x9E3779B97F4A7C15ull) >> 32) & mask;

@@ -1,6 +1,7 @@
 #pragma once
-// Byte-pair merging: the one algorithm under GPT-2's BPE, SentencePiece's BPE and llama2.c's. A text starts as small symbols;
-// while some adjacent pair is in the merge table, the pair of best (lowest) rank becomes one symbol; of equal ranks the leftmost.
+// Byte-pair merging: the one algorithm under GPT-2's BPE, SentencePiece's BPE and llama2.c's. A text starts
+// as small symbols; while some adjacent pair is in the merge table, the pair of best (lowest) rank becomes
+// one symbol; of equal ranks the leftmost.
 // Source: Sennrich et al. 2016, "Neural Machine Translation of Rare Words with Subword Units", algorithm 1.
 #include <cstddef>
 #include <cstdint>
@@ -10,8 +11,8 @@
 
 namespace chalk {
 
-// (left id, right id) -> (rank, merged id). A hash table with open addressing: a probe is one multiplication and, mostly,
-// one cache line, where std::unordered_map would follow two pointers.
+// (left id, right id) -> (rank, merged id). A hash table with open addressing: a probe is one multiplication
+// and, mostly, one cache line, where std::unordered_map would follow two pointers.
 class MergeTable {
  public:
   struct Merge {
@@ -38,8 +39,8 @@ class MergeTable {
 // Merges `symbols` in place until no pair is in the table. Three ways to the same result:
 // by the book: look for the best pair, merge that one place, start again. O(N²); the oracle of the tests.
 void merge_naive(std::vector<int32_t>& symbols, const MergeTable& table);
-// the same, but the rank of each pair is kept beside it and only the two neighbours of a merge are looked up again. O(N²) moves
-// of a few bytes, no allocation: fastest for words of up to a few dozen symbols.
+// the same, but the rank of each pair is kept beside it and only the two neighbours of a merge are looked up
+// again. O(N²) moves of a few bytes, no allocation: fastest for words of up to a few dozen symbols.
 void merge_short(std::vector<int32_t>& symbols, const MergeTable& table);
 // a heap of candidate pairs over a linked list of symbols. O(N log N): for long words and whole texts.
 // If `last_split` is given, it receives for each merged id the pair that it was last merged from.

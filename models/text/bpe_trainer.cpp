@@ -52,8 +52,8 @@ class Trainer {
     push_touched();
   }
 
-  // The best pair by its true count; count 0 if there is none left. A candidate whose count has changed since goes back into the
-  // heap with the true one.
+  // The best pair by its true count; count 0 if there is none left. A candidate whose count has changed since
+  // goes back into the heap with the true one.
   Candidate best() {
     while (!heap_.empty()) {
       const Candidate top = heap_.top();

@@ -19,11 +19,14 @@ namespace {
 constexpr size_t kLongestCachedWord = 64;  // bytes; longer words hardly ever come twice
 constexpr size_t kMostCachedWords = 1 << 16;
 
-// Characters that Unicode's composition (NFC) may change, or join with the one before: combining marks, Hangul vowels and final
-// consonants, and the characters that have a canonical form different from themselves.
+// Characters that Unicode's composition (NFC) may change, or join with the one before: combining marks,
+// Hangul vowels and final consonants, and the characters that have a canonical form different from
+// themselves.
 const char* const kNotSafelyComposed =
-    R"([\p{M}\x{1160}-\x{11FF}\x{374}\x{37E}\x{387}\x{958}-\x{95F}\x{9DC}-\x{9DF}\x{A33}\x{A36}\x{A59}-\x{A5E})"
-    R"(\x{B5C}\x{B5D}\x{F43}-\x{F69}\x{1F71}-\x{1FFD}\x{2000}\x{2001}\x{2126}\x{212A}\x{212B}\x{2329}\x{232A}\x{2ADC})"
+    R"([\p{M}\x{1160}-\x{11FF}\x{374}\x{37E}\x{387}\x{958}-\x{95F}\x{9DC}-\x{9DF})"
+    R"(\x{A33}\x{A36}\x{A59}-\x{A5E})"
+    R"(\x{B5C}\x{B5D}\x{F43}-\x{F69}\x{1F71}-\x{1FFD}\x{2000}\x{2001})"
+    R"(\x{2126}\x{212A}\x{212B}\x{2329}\x{232A}\x{2ADC})"
     R"(\x{F900}-\x{FAFF}\x{FB1D}-\x{FB4E}\x{1D15E}-\x{1D1C0}\x{2F800}-\x{2FA1F}])";
 
 void check_composed(std::string_view text) {
@@ -134,8 +137,8 @@ std::vector<int32_t> ByteBpe::bytes_to_ids(std::string_view word) const {
   for (size_t i = 0; i < word.size(); i++) {
     ids[i] = byte_ids_[uint8_t(word[i])];
     if (ids[i] < 0) {
-      throw UsageError(fmt::format("cannot encode {}: byte 0x{:02x} is not in the vocabulary", in_quotes(word),
-                                   uint8_t(word[i])));
+      throw UsageError(fmt::format("cannot encode {}: byte 0x{:02x} is not in the vocabulary",
+                                   in_quotes(word), uint8_t(word[i])));
     }
   }
   return ids;

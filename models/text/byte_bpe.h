@@ -1,6 +1,7 @@
 #pragma once
-// Byte-level BPE (GPT-2, LLaMA-3, and what bpe_trainer.h trains): text is cut into words by a pattern, each word starts as its UTF-8
-// bytes, and merges grow them into tokens. Every byte is a token, so every text can be written.
+// Byte-level BPE (GPT-2, LLaMA-3, and what bpe_trainer.h trains): text is cut into words by a pattern, each
+// word starts as its UTF-8 bytes, and merges grow them into tokens. Every byte is a token, so every text can
+// be written.
 // Source: Radford et al. 2019, "Language Models are Unsupervised Multitask Learners", section 2.2.
 #include <array>
 #include <cstdint>
@@ -34,13 +35,14 @@ struct ByteBpeParts {
 
 class ByteBpe : public Tokenizer {
  public:
-  // FileError naming `path`: two tokens with the same bytes, a merge whose result is not a token, a bad pattern.
+  // FileError naming `path`: two tokens with the same bytes, a merge whose result is not a token, a bad
+  // pattern.
   explicit ByteBpe(ByteBpeParts parts, const std::string& path = "byte-level BPE");
   ByteBpe(const ByteBpe&) = delete;  // id_of_ points into parts_
   ByteBpe& operator=(const ByteBpe&) = delete;
 
-  // UsageError: not UTF-8; a byte that has no token. With needs_nfc also: a character that composition might change
-  // (Chalk has no composition tables, and wrong ids would be worse than none).
+  // UsageError: not UTF-8; a byte that has no token. With needs_nfc also: a character that composition might
+  // change (Chalk has no composition tables, and wrong ids would be worse than none).
   std::vector<int32_t> encode(std::string_view text) const override;
   std::string decode(const std::vector<int32_t>& ids) const override;  // special tokens give their text
   int64_t vocab_size() const override { return int64_t(parts_.tokens.size()); }
@@ -70,9 +72,11 @@ class ByteBpe : public Tokenizer {
   std::shared_ptr<WordCache> cache_;  // words seen before, shared by all calls; guarded by its mutex
 };
 
-// GPT-2's pair of files: a vocabulary (JSON, letters of byte_alphabet.h -> id) and the merges (a text file, one "A B" a line).
+// GPT-2's pair of files: a vocabulary (JSON, letters of byte_alphabet.h -> id) and the merges (a text file,
+// one "A B" a line).
 // "<|endoftext|>" is BOS, EOS and the only special token, if the vocabulary has it.
-// FileError: not JSON, ids that are not 0 to V-1, a merge of unknown tokens. The paths name the files in messages.
+// FileError: not JSON, ids that are not 0 to V-1, a merge of unknown tokens. The paths name the files in
+// messages.
 std::unique_ptr<ByteBpe> parse_gpt2_bpe(std::string_view vocab_json, const std::string& vocab_path,
                                         std::string_view merges, const std::string& merges_path);
 std::unique_ptr<ByteBpe> load_gpt2_bpe(const std::string& vocab_path, const std::string& merges_path);

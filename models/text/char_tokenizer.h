@@ -1,5 +1,6 @@
 #pragma once
-// One character (Unicode code point), one token: the smallest vocabulary that still spells everything it has seen.
+// One character (Unicode code point), one token: the smallest vocabulary that still spells everything it has
+// seen.
 #include <memory>
 #include <unordered_map>
 
@@ -33,7 +34,8 @@ class CharTokenizer : public Tokenizer {
 std::unique_ptr<CharTokenizer> build_char_tokenizer(std::string_view text,
                                                     const std::vector<std::string>& specials = {});
 
-// A vocab.json of the form {"a": 0, "b": 1, ...}. FileError: a token of more than one character, ids that are not 0 to V-1.
+// A vocab.json of the form {"a": 0, "b": 1, ...}. FileError: a token of more than one character, ids that are
+// not 0 to V-1.
 std::unique_ptr<CharTokenizer> parse_char_vocabulary(std::string_view json, const std::string& path);
 
 }  // namespace chalk

@@ -23,7 +23,8 @@ struct GgufTokenizerData {
   std::optional<bool> add_space_prefix;  // default: true
 };
 
-// FileError naming `path` and the key: unknown model or pre, arrays of different length, ids out of range, tokens twice.
+// FileError naming `path` and the key: unknown model or pre, arrays of different length, ids out of range,
+// tokens twice.
 std::unique_ptr<Tokenizer> make_gguf_tokenizer(const GgufTokenizerData& data, const std::string& path);
 
 }  // namespace chalk

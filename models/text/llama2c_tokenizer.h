@@ -1,8 +1,10 @@
 #pragma once
-// llama2.c's tokenizer.bin: SentencePiece with everything taken away that can be. A piece is plain text with plain spaces, and a
-// score; merging takes the best score; an unknown character becomes its bytes. Source: karpathy/llama2.c, run.c.
+// llama2.c's tokenizer.bin: SentencePiece with everything taken away that can be. A piece is plain text with
+// plain spaces, and a score; merging takes the best score; an unknown character becomes its bytes. Source:
+// karpathy/llama2.c, run.c.
 //
-// File: int32 longest piece, then for each id float32 score, int32 length, that many bytes. The number of pieces is not stored.
+// File: int32 longest piece, then for each id float32 score, int32 length, that many bytes. The number of
+// pieces is not stored.
 // Ids: 0 "<unk>", 1 BOS, 2 EOS, 3 + b the byte b, then the rest.
 #include <memory>
 #include <unordered_map>
@@ -14,13 +16,14 @@ namespace chalk {
 
 class Llama2cTokenizer : public Tokenizer {
  public:
-  // `pieces` and `scores` by id. FileError naming `path`: fewer than 259 pieces, byte pieces that are not "<0x00>" to "<0xFF>",
-  // an empty, overlong or repeated piece, a score that is not a number.
+  // `pieces` and `scores` by id. FileError naming `path`: fewer than 259 pieces, byte pieces that are not
+  // "<0x00>" to "<0xFF>", an empty, overlong or repeated piece, a score that is not a number.
   Llama2cTokenizer(std::vector<std::string> pieces, std::vector<float> scores,
                    const std::string& path = "tokenizer.bin");
 
   std::vector<int32_t> encode(std::string_view text) const override;
-  // What run.c prints: the first piece loses its leading space, as does a piece after BOS; BOS and EOS themselves print nothing.
+  // What run.c prints: the first piece loses its leading space, as does a piece after BOS; BOS and EOS
+  // themselves print nothing.
   std::string decode(const std::vector<int32_t>& ids) const override;
   int64_t vocab_size() const override { return int64_t(pieces_.size()); }
   std::string token(int32_t id) const override;

@@ -11,18 +11,19 @@ namespace chalk {
 
 const char* const kGpt2Pattern =
     R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
-const char* const kLlama3Pattern =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-const char* const kQwen2Pattern =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+const char* const kLlama3Pattern = R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3})"
+                                   R"(| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+const char* const kQwen2Pattern = R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N})"
+                                  R"(| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 
 namespace {
 
 constexpr size_t kLongestPattern = 16384;
 constexpr uint32_t kMatchLimit = 50'000'000;  // backtracking steps for one match
 
-// The trap: PCRE2's \s takes U+180E (Mongolian vowel separator) for a space, the regular expressions that the published
-// tokenizers were made with do not. So \s is spelled out as Unicode's White_Space property, without U+180E.
+// The trap: PCRE2's \s takes U+180E (Mongolian vowel separator) for a space, the regular expressions that the
+// published tokenizers were made with do not. So \s is spelled out as Unicode's White_Space property, without
+// U+180E.
 const char* const kWhitespace =
     R"(\t-\r \x{85}\x{A0}\x{1680}\x{2000}-\x{200A}\x{2028}\x{2029}\x{202F}\x{205F}\x{3000})";
 
@@ -120,7 +121,8 @@ std::vector<std::string_view> Pretokenizer::split(std::string_view text) const {
   pieces.reserve(text.size() / 4);      // English has a word every 4 to 5 bytes
   size_t done = 0, at = 0, begin, end;  // text before `done` is cut; the next match may begin at `at`
   while (at < text.size() && match(text, at, &begin, &end)) {
-    // \K can move the begin of a match: backwards into cut text (in a lookbehind), or past its end (in a lookahead).
+    // \K can move the begin of a match: backwards into cut text (in a lookbehind), or past its end (in a
+    // lookahead).
     check(begin >= done && end >= begin, "pre-tokenisation pattern matched backwards at byte {}", at);
     if (begin > done) pieces.push_back(text.substr(done, begin - done));
     if (end > begin) pieces.push_back(text.substr(begin, end - begin));

@@ -34,8 +34,9 @@ int byte_of_piece(std::string_view text) {
   return high == std::string_view::npos || low == std::string_view::npos ? -1 : int(16 * high + low);
 }
 
-// Whether a space stands elsewhere than in the run at the beginning of the piece. If no piece is like that, no merge crosses from
-// the end of one word into the space before the next, and words can be merged one by one.
+// Whether a space stands elsewhere than in the run at the beginning of the piece. If no piece is like that,
+// no merge crosses from the end of one word into the space before the next, and words can be merged one by
+// one.
 bool has_inner_space(const std::string& piece, const std::string& space) {
   size_t i = 0;
   while (piece.compare(i, space.size(), space) == 0) i += space.size();
@@ -259,7 +260,8 @@ std::string SentencePiece::token(int32_t id) const {
   return replace_all(piece.text, parts_.space, " ");
 }
 
-// Bytes that stand side by side are decoded together; those that do not form a character become U+FFFD, one for each byte.
+// Bytes that stand side by side are decoded together; those that do not form a character become U+FFFD, one
+// for each byte.
 static void append_bytes(std::string& text, std::string& bytes) {
   for (size_t i = 0; i < bytes.size();) {
     const CodePoint c = next_code_point(std::string_view(bytes).substr(i));

@@ -1,7 +1,9 @@
 #pragma once
-// SentencePiece, the BPE kind (LLaMA-1/2, Mistral): no words, the whole text is one string of characters in which a space is
-// written "▁" (U+2581). Every piece has a score; the pair of neighbours that makes the piece of best score is merged first.
-// A character without a piece falls back to its UTF-8 bytes. Source: Kudo and Richardson 2018, arXiv 1808.06226.
+// SentencePiece, the BPE kind (LLaMA-1/2, Mistral): no words, the whole text is one string of characters in
+// which a space is written "▁" (U+2581). Every piece has a score; the pair of neighbours that makes the piece
+// of best score is merged first.
+// A character without a piece falls back to its UTF-8 bytes. Source: Kudo and Richardson 2018, arXiv
+// 1808.06226.
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -31,8 +33,8 @@ struct Piece {
 
 struct SentencePieceParts {
   std::vector<Piece> pieces;  // by id
-  // Merges (left id, right id), best first, in place of the scores: what a tokenizer.json holds. Such a file also wants
-  // user-defined pieces found in the text as it was given, before spaces are rewritten.
+  // Merges (left id, right id), best first, in place of the scores: what a tokenizer.json holds. Such a file
+  // also wants user-defined pieces found in the text as it was given, before spaces are rewritten.
   std::vector<std::pair<int32_t, int32_t>> merges;
   bool has_merges = false;
   std::string space = "\u2581";                    // how a space is written inside pieces
@@ -47,13 +49,14 @@ struct SentencePieceParts {
 
 class SentencePiece : public Tokenizer {
  public:
-  // FileError naming `path`: two pieces with the same text, an empty or overlong piece, byte pieces missing, ids out of range.
+  // FileError naming `path`: two pieces with the same text, an empty or overlong piece, byte pieces missing,
+  // ids out of range.
   explicit SentencePiece(SentencePieceParts parts, const std::string& path = "SentencePiece");
 
   // UsageError: not UTF-8; a character that has no piece where there is neither byte fallback nor <unk>.
   std::vector<int32_t> encode(std::string_view text) const override;
-  // As SentencePiece does it: the dummy prefix is dropped, control pieces give nothing, <unk> gives " ⁇ ", and bytes that do not
-  // make a character give U+FFFD each.
+  // As SentencePiece does it: the dummy prefix is dropped, control pieces give nothing, <unk> gives " ⁇ ",
+  // and bytes that do not make a character give U+FFFD each.
   std::string decode(const std::vector<int32_t>& ids) const override;
   int64_t vocab_size() const override { return int64_t(parts_.pieces.size()); }
   std::string token(int32_t id) const override;  // "▁" as a space, byte pieces as the byte
@@ -73,8 +76,8 @@ class SentencePiece : public Tokenizer {
   void append_fallback(std::string_view character, std::vector<int32_t>& ids) const;
 
   SentencePieceParts parts_;
-  // Text -> symbol, of the pieces that text can become. A symbol is a piece's id, or, from vocab_size() on, a character that
-  // only occurs inside pieces: it can still be merged into them.
+  // Text -> symbol, of the pieces that text can become. A symbol is a piece's id, or, from vocab_size() on, a
+  // character that only occurs inside pieces: it can still be merged into them.
   std::unordered_map<std::string, int32_t> symbol_of_;
   std::vector<std::string> extra_characters_;  // text of symbol vocab_size() + i
   std::vector<SpecialToken> user_defined_;     // pieces found in the text before anything else
@@ -84,13 +87,14 @@ class SentencePiece : public Tokenizer {
   bool merges_cross_words_ = false;  // some piece has a space after its first letter
 };
 
-// A SentencePiece `.model` file: a ModelProto in protobuf's wire format. FileError: not that, truncated, or of a kind that is not
-// supported (unigram, word or character models; character maps for normalisation).
+// A SentencePiece `.model` file: a ModelProto in protobuf's wire format. FileError: not that, truncated, or
+// of a kind that is not supported (unigram, word or character models; character maps for normalisation).
 std::unique_ptr<SentencePiece> parse_sentencepiece(std::string_view bytes, const std::string& path);
 std::unique_ptr<SentencePiece> load_sentencepiece(const std::string& path);
 
-// All merges that scores imply: for each text, every cut into two known texts. `texts[i]` is symbol i; merge rank: by falling score,
-// equal scores have equal rank. Symbols with target[i] false can be parts of a merge but not the result of one.
+// All merges that scores imply: for each text, every cut into two known texts. `texts[i]` is symbol i; merge
+// rank: by falling score, equal scores have equal rank. Symbols with target[i] false can be parts of a merge
+// but not the result of one.
 // Used by SentencePiece and by llama2.c's tokenizer.
 MergeTable merges_from_scores(const std::vector<std::string>& texts, const std::vector<float>& scores,
                               const std::vector<bool>& target,

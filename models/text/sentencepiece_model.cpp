@@ -1,5 +1,6 @@
-// Reading a SentencePiece `.model`: a ModelProto in protobuf's wire format, by hand. A message is a row of fields, each a key
-// (number << 3 | wire type) and a value; unknown fields are stepped over. Field numbers: sentencepiece_model.proto.
+// Reading a SentencePiece `.model`: a ModelProto in protobuf's wire format, by hand. A message is a row of
+// fields, each a key (number << 3 | wire type) and a value; unknown fields are stepped over. Field numbers:
+// sentencepiece_model.proto.
 #include <bit>
 #include <cstring>
 
@@ -176,9 +177,22 @@ void parse_normalizer_spec(std::string_view bytes, const std::string& path, Sent
   }
 }
 
+// LLaMA-3's original tokenizer.model is another format under the same name: lines of base64, a space and a
+// rank.
+bool looks_like_rank_file(std::string_view bytes) {
+  const size_t space =
+      bytes.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=");
+  return space != 0 && space != std::string_view::npos && bytes.substr(space).starts_with(" 0\n");
+}
+
 }  // namespace
 
 std::unique_ptr<SentencePiece> parse_sentencepiece(std::string_view bytes, const std::string& path) {
+  if (looks_like_rank_file(bytes)) {
+    throw FileError(
+        path, "",
+        "is a list of ranks (tiktoken), not a SentencePiece model; use the tokenizer.json beside it");
+  }
   SentencePieceParts parts;
   parts.unk = 0, parts.bos = 1, parts.eos = 2;  // the format's defaults, where the file is silent
   parts.byte_fallback = false;
@@ -193,7 +207,8 @@ std::unique_ptr<SentencePiece> parse_sentencepiece(std::string_view bytes, const
   if (parts.pieces.empty()) reader.fail("holds no pieces; is this a SentencePiece model?");
   if (!has_trainer_spec)
     reader.fail("holds no trainer_spec, so its kind is unknown; only BPE models are supported");
-  // A role counts only if its piece has the type for it: a model without BOS leaves the default id at an ordinary piece.
+  // A role counts only if its piece has the type for it: a model without BOS leaves the default id at an
+  // ordinary piece.
   const auto keep = [&](int32_t& id, PieceType type) {
     if (id >= 0 && (id >= int32_t(parts.pieces.size()) || parts.pieces[id].type != type)) id = -1;
   };

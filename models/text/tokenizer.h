@@ -1,7 +1,7 @@
 #pragma once
 // Text <-> token ids: the interface of every tokenizer, and the loader that recognises each file format.
-// Each kind has its own file beside this one: byte_bpe.h, sentencepiece.h, llama2c_tokenizer.h, word_tokenizer.h,
-// char_tokenizer.h. All of them save themselves as tokenizer.json.
+// Each kind has its own file beside this one: byte_bpe.h, sentencepiece.h, llama2c_tokenizer.h,
+// word_tokenizer.h, char_tokenizer.h. All of them save themselves as tokenizer.json.
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -20,13 +20,14 @@ struct SpecialToken {
 struct Tokenizer {
   virtual ~Tokenizer() = default;
 
-  // Ids of `text`, which is plain text: no BOS or EOS is added, and "<s>" in it is three characters, not a special
-  // token (encode_with_specials below recognises them). Empty text gives no ids.
-  // UsageError: text that is not UTF-8, or that the vocabulary cannot express (it names the word or character).
+  // Ids of `text`, which is plain text: no BOS or EOS is added, and "<s>" in it is three characters, not a
+  // special token (encode_with_specials below recognises them). Empty text gives no ids.
+  // UsageError: text that is not UTF-8, or that the vocabulary cannot express (it names the word or
+  // character).
   virtual std::vector<int32_t> encode(std::string_view text) const = 0;
 
-  // The text of `ids`, as raw bytes: a sequence that stops inside a character gives incomplete UTF-8, except where
-  // the format itself says U+FFFD (SentencePiece). UsageError: an id out of range.
+  // The text of `ids`, as raw bytes: a sequence that stops inside a character gives incomplete UTF-8, except
+  // where the format itself says U+FFFD (SentencePiece). UsageError: an id out of range.
   virtual std::string decode(const std::vector<int32_t>& ids) const = 0;
 
   virtual int64_t vocab_size() const = 0;
@@ -43,13 +44,15 @@ struct Tokenizer {
   std::vector<SpecialToken> specials;  // every special token, the ones above included
 };
 
-// Like encode(), but each occurrence of a special token's text becomes its id (at one place the longest wins).
-// The text between two special tokens is encoded by itself. Only for text that the program wrote or the user is trusted with:
-// a chat message that contains "<|endoftext|>" must go through encode().
+// Like encode(), but each occurrence of a special token's text becomes its id (at one place the longest
+// wins).
+// The text between two special tokens is encoded by itself. Only for text that the program wrote or the user
+// is trusted with: a chat message that contains "<|endoftext|>" must go through encode().
 std::vector<int32_t> encode_with_specials(const Tokenizer& tokenizer, std::string_view text);
 
 // Reads a tokenizer from
-//   tokenizer.json                    Hugging Face `tokenizers`: byte-level BPE, SentencePiece-like BPE, words, characters
+//   tokenizer.json                    Hugging Face `tokenizers`: byte-level BPE, SentencePiece-like BPE,
+// words, characters
 //   *.model                           SentencePiece
 //   *.bin                             llama2.c
 //   vocab.json + merges.txt           GPT-2 as Hugging Face names it (either file may be given)

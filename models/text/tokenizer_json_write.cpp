@@ -1,4 +1,5 @@
-// Writing tokenizer.json: the save() of every tokenizer, side by side, so that the format can be seen as a whole.
+// Writing tokenizer.json: the save() of every tokenizer, side by side, so that the format can be seen as a
+// whole.
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
@@ -22,8 +23,9 @@ struct Steps {
   Json normalizer, pre_tokenizer, decoder, model;
 };
 
-// {"token": id, ...} in the order of ids. Trap: adding a key to an ordered_json looks through all keys before it, which is quadratic;
-// a tokenizer's tokens are distinct already, so they go straight into the vector underneath.
+// {"token": id, ...} in the order of ids. Trap: adding a key to an ordered_json looks through all keys before
+// it, which is quadratic; a tokenizer's tokens are distinct already, so they go straight into the vector
+// underneath.
 Json vocabulary_json(const std::vector<std::string>& tokens) {
   Json json = Json::object();
   auto& object = json.get_ref<Json::object_t&>();
@@ -32,7 +34,8 @@ Json vocabulary_json(const std::vector<std::string>& tokens) {
   return json;
 }
 
-// `special` tokens are dropped when Hugging Face decodes; `normalized` false: looked for in the text as the user wrote it.
+// `special` tokens are dropped when Hugging Face decodes; `normalized` false: looked for in the text as the
+// user wrote it.
 Json added_tokens_json(const std::vector<SpecialToken>& tokens, bool special) {
   Json list = Json::array();
   for (const auto& [text, id] : tokens) {
@@ -99,7 +102,8 @@ void write_files(const Tokenizer& tokenizer, const std::string& folder, Json add
 }
 
 Json word_level_json(const std::vector<std::string>& tokens, std::optional<int32_t> unknown) {
-  // Hugging Face wants the name of an unknown-token. One that is not in the vocabulary makes an unknown word an error there too.
+  // Hugging Face wants the name of an unknown-token. One that is not in the vocabulary makes an unknown word
+  // an error there too.
   std::string unk_token = "<unk>";
   while (!unknown && std::find(tokens.begin(), tokens.end(), unk_token) != tokens.end())
     unk_token = "<" + unk_token + ">";

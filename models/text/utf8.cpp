@@ -15,7 +15,8 @@ CodePoint next_code_point(std::string_view bytes) {
     if ((byte(i) & 0xC0) != 0x80) return {-1, 1};
     value = value << 6 | (byte(i) & 0x3F);
   }
-  // A lead byte below 0xC2 would be a continuation or an overlong form; the smallest value tells the other overlong forms.
+  // A lead byte below 0xC2 would be a continuation or an overlong form; the smallest value tells the other
+  // overlong forms.
   const uint32_t smallest = length == 4 ? 0x10000 : length == 3 ? 0x800 : 0x80;
   const bool surrogate = value >= 0xD800 && value <= 0xDFFF;
   if (lead < 0xC2 || lead > 0xF4 || value < smallest || value > 0x10FFFF || surrogate) return {-1, 1};

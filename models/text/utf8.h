@@ -1,5 +1,6 @@
 #pragma once
-// UTF-8: walk a string by Unicode code point, and check text at the door. Tokenizers split by code point but store bytes.
+// UTF-8: walk a string by Unicode code point, and check text at the door. Tokenizers split by code point but
+// store bytes.
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -9,8 +10,8 @@
 namespace chalk {
 
 // One code point at the front of `bytes`: its value and how many bytes it takes (1-4).
-// Where the bytes are not valid UTF-8 (stray or missing continuation, overlong form, surrogate, above U+10FFFF):
-// value -1 and length 1, so that a caller can step over one bad byte. `bytes` must not be empty.
+// Where the bytes are not valid UTF-8 (stray or missing continuation, overlong form, surrogate, above
+// U+10FFFF): value -1 and length 1, so that a caller can step over one bad byte. `bytes` must not be empty.
 struct CodePoint {
   int32_t value;
   int length;

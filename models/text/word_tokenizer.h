@@ -1,5 +1,6 @@
 #pragma once
-// One word, one token: the tokenizer of the generated world, where every word is known. No model is easier to look into.
+// One word, one token: the tokenizer of the generated world, where every word is known. No model is easier to
+// look into.
 #include <memory>
 #include <unordered_map>
 
@@ -31,7 +32,8 @@ class WordTokenizer : public Tokenizer {
   std::optional<int32_t> unknown_;
 };
 
-// Special tokens first, then every other word of `text` in the order of its bytes (which is that of its code points).
+// Special tokens first, then every other word of `text` in the order of its bytes (which is that of its code
+// points).
 std::unique_ptr<WordTokenizer> build_word_tokenizer(std::string_view text,
                                                     const std::vector<std::string>& specials = {});
 

@@ -18,7 +18,8 @@ inline std::string bytes_of_hex(const std::string& hex) {
   return bytes;
 }
 
-// Every case of one file: encoding gives the ids, decoding them gives "decoded", or the text where the file has no such field.
+// Every case of one file: encoding gives the ids, decoding them gives "decoded", or the text where the file
+// has no such field.
 inline void expect_golden_cases(const Tokenizer& tokenizer, const nlohmann::json& cases) {
   ASSERT_FALSE(cases.empty());
   for (const auto& test : cases) {

@@ -180,6 +180,7 @@ TEST(SentencePiece, HostileFiles) {
                     good = piece("<unk>", 2) + piece("▁") + piece("a") + bpe + message(3, integer(4, 0));
   EXPECT_EQ(parse_sentencepiece(good, "")->encode("a"), (std::vector<int32_t>{1, 2}));
   EXPECT_TEXT_IN("no pieces", error(""));
+  EXPECT_TEXT_IN("list of ranks", error("IQ== 0\nIg== 1\n"));
   EXPECT_TEXT_IN("no pieces", error(bpe));
   EXPECT_TEXT_IN("no trainer_spec", error(piece("a")));
   EXPECT_TEXT_IN("unigram", error(piece("a") + message(2, integer(3, 1))));

@@ -1,4 +1,5 @@
-// tokenizer.json: what Chalk writes it reads back with the same ids; forms of other writers; hostile files; load_tokenizer.
+// tokenizer.json: what Chalk writes it reads back with the same ids; forms of other writers; hostile files;
+// load_tokenizer.
 #include "models/text/tokenizer_json.h"
 
 #include <gtest/gtest.h>

@@ -1,21 +1,19 @@
-// Shows what a tokenizer makes of a text, turns ids back into text, and converts any tokenizer file to
-// tokenizer.json.
+// Shows what a tokenizer makes of a text, turns ids back into text, and writes any tokenizer, read from a file or learned
+// from a text, as tokenizer.json.
 #include <unistd.h>
 
 #include <charconv>
 
 #include "autograd/check.h"
 #include "models/io/file.h"
-#include "models/text/bpe_trainer.h"
-#include "models/text/char_tokenizer.h"
+#include "models/text/tokenizer.h"
 #include "models/text/utf8.h"
-#include "models/text/word_tokenizer.h"
 #include "tutorials/support/program.h"
 
 using namespace chalk;
 
 struct Options {
-  std::string tokenizer, train, text, string, save;
+  std::string tokenizer, text, string, save;
   bool decode = false, specials = false;
 };
 
@@ -27,13 +25,6 @@ static std::string read_utf8(const std::string& path) {
                     fmt::format("0x{:02x} is not UTF-8", uint8_t(text[bad])));
   }
   return text;
-}
-
-static std::string read_input(const Options& options, bool has_string) {
-  if (has_string && (options.text.empty() || !options.train.empty())) return options.string;
-  if (has_string || options.text.empty())
-    throw UsageError("give the input with either --text FILE or --string TEXT");
-  return read_utf8(options.text);
 }
 
 // "1 403 407" or "[1, 403, 407]" -> ids.
@@ -64,43 +55,22 @@ static std::string pieces_of(const Tokenizer& tokenizer, const std::vector<int32
   return line;
 }
 
-// --train: a tokenizer made from the text, "char", "word" or "bpe:N".
-static std::unique_ptr<Tokenizer> train_tokenizer(const std::string& kind, const std::string& text) {
-  if (kind == "char") return build_char_tokenizer(text);
-  if (kind == "word") return build_word_tokenizer(text);
-  int64_t size = 0;
-  const auto [stop, error] =
-      std::from_chars(kind.data() + std::min<size_t>(4, kind.size()), kind.data() + kind.size(), size);
-  if (!kind.starts_with("bpe:") || error != std::errc() || *stop != 0) {
-    throw UsageError("--train " + in_quotes(kind) + ": expected char, word or bpe:N, e.g. bpe:4096");
-  }
-  return train_bpe(text, {.vocab_size = size, .specials = {"<|endoftext|>"}});
-}
-
-static std::unique_ptr<Tokenizer> get_tokenizer(const Options& options) {
-  if (options.tokenizer.empty() == options.train.empty()) {
-    throw UsageError(
-        "give a tokenizer with either --tokenizer PATH or --train char|word|bpe:N (from --text)");
-  }
-  if (options.train.empty()) return load_tokenizer(options.tokenizer);
-  if (options.text.empty()) throw UsageError("--train needs a text to learn from: --text FILE");
-  return train_tokenizer(options.train, read_utf8(options.text));
-}
-
 static int run(const Options& options, bool has_string, Context& context) {
-  const std::unique_ptr<Tokenizer> tokenizer = get_tokenizer(options);
+  const std::string text = options.text.empty() ? "" : read_utf8(options.text);
+  const std::unique_ptr<Tokenizer> tokenizer = make_tokenizer(options.tokenizer, text);
   if (!options.save.empty()) {
     tokenizer->save(options.save);
-    context.result["vocab_size"] = tokenizer->vocab_size();
     context.say(fmt::format("wrote {}, {} tokens", join_path(options.save, "tokenizer.json"),
                             tokenizer->vocab_size()));
-    if (!has_string && (options.text.empty() || !options.train.empty())) return 0;
+    return 0;
   }
-  const std::string input = read_input(options, has_string);
+  if (options.text.empty() != has_string)
+    throw UsageError("give the input with either --text FILE or --string TEXT");
+  const std::string& input = has_string ? options.string : text;
   if (options.decode) {
-    const std::string text = tokenizer->decode(parse_ids(input));
-    context.result["text"] = text;
-    if (!context.json) print(text + "\n");
+    const std::string decoded = tokenizer->decode(parse_ids(input));
+    context.result["text"] = decoded;
+    if (!context.json) print(decoded + "\n");
     return 0;
   }
   const std::vector<int32_t> ids =
@@ -120,20 +90,23 @@ int main(int argc, char** argv) {
       {.name = "tokenize",
        .about = "turns text into token ids and back",
        .example = "build/bin/tokenize --tokenizer data/tokenizers/gpt2 --string 'Hello, world!'\n"
-                  "build/bin/tokenize --tokenizer data/tokenizers/gpt2 --decode --string '15496 11 995 0'",
+                  "build/bin/tokenize --tokenizer data/tokenizers/gpt2 --decode --string '15496 11 995 0'\n"
+                  "build/bin/tokenize --tokenizer bpe:4096 --text book.txt --save runs/book-tokenizer",
        .flags =
            [&](Flags& flags) {
              given = &flags;
-             flags.add("--tokenizer", &options.tokenizer,
-                       "tokenizer.json, .model, tokenizer.bin, vocab.json, or a folder");
-             flags.add("--train", &options.train, "char, word or bpe:N: learn a tokenizer from --text");
+             flags
+                 .add("--tokenizer", &options.tokenizer,
+                      "tokenizer.json, .model, tokenizer.bin, vocab.json or a folder; char, word or bpe:N "
+                      "learn from --text")
+                 .required();
              flags.add("--text", &options.text, "file to encode, in UTF-8; with --decode a file of ids");
              flags.add("--string", &options.string,
                        "text to encode; with --decode ids, separated by spaces or commas");
              flags.add("--decode", &options.decode, "the input is ids: print their text");
              flags.add("--specials", &options.specials,
                        "\"<s>\" in the text is the special token, not three characters");
-             flags.add("--save", &options.save, "also write the tokenizer to this folder as tokenizer.json");
+             flags.add("--save", &options.save, "only write the tokenizer to this folder, as tokenizer.json");
            },
        .run = [&](Context& context) { return run(options, given->given("--string"), context); }});
 }

@@ -1,15 +1,15 @@
-// load_tokenizer: which file is it?
-#include <nlohmann/json.hpp>
+// load_tokenizer: which file is it? make_tokenizer: is it a file at all?
+#include <charconv>
 
 #include "autograd/check.h"
 #include "models/io/file.h"
-#include "models/io/json.h"
-#include "models/text/byte_bpe.h"
+#include "models/text/bpe_trainer.h"
 #include "models/text/char_tokenizer.h"
 #include "models/text/llama2c_tokenizer.h"
 #include "models/text/sentencepiece.h"
 #include "models/text/tokenizer.h"
 #include "models/text/tokenizer_json.h"
+#include "models/text/word_tokenizer.h"
 
 namespace chalk {
 namespace {
@@ -63,6 +63,21 @@ std::unique_ptr<Tokenizer> load_tokenizer(const std::string& path) {
                   "is not a tokenizer file by its name: expected tokenizer.json, *.model, *.bin (llama2.c), "
                   "vocab.json with "
                   "or without merges.txt, encoder.json with vocab.bpe, or a folder with one of these");
+}
+
+std::unique_ptr<Tokenizer> make_tokenizer(const std::string& name, std::string_view text,
+                                          const std::vector<std::string>& specials) {
+  const bool is_bpe = name.starts_with("bpe:");
+  if (name != "char" && name != "word" && !is_bpe) return load_tokenizer(name);
+  if (text.empty()) throw UsageError("tokenizer " + name + " is learned from a text, and there is none");
+  if (name == "char") return build_char_tokenizer(text, specials);
+  if (name == "word") return build_word_tokenizer(text, specials);
+  int64_t size = 0;
+  const char* const end = name.data() + name.size();
+  const auto [stop, error] = std::from_chars(name.data() + 4, end, size);
+  if (error != std::errc() || stop != end)
+    throw UsageError("tokenizer " + name + ": expected bpe:N, e.g. bpe:4096");
+  return train_bpe(text, {.vocab_size = size, .specials = specials});
 }
 
 }  // namespace chalk

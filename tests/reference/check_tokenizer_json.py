@@ -47,7 +47,7 @@ def check_source(tokenize, source, scratch):
     # Two tokenizers: `given` as the source says, `saved` as Chalk wrote it.
     saved = os.path.join(scratch, "saved")
     kind, _, text_path = source.partition("=")
-    how = ["--train", kind, "--text", text_path] if text_path else ["--tokenizer", source]
+    how = ["--tokenizer", kind, "--text", text_path] if text_path else ["--tokenizer", source]
     run([tokenize, *how, "--save", saved, "--quiet"])
     given = saved if text_path else source
     theirs = Tokenizer.from_file(os.path.join(saved, "tokenizer.json"))

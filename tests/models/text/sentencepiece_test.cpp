@@ -1,4 +1,4 @@
-// SentencePiece .model files: golden cases, the pairs that llama.cpp tests with, rare features on small models, hostile files.
+// SentencePiece .model files: golden cases, the pairs that llama.cpp tests with, rare features, hostile files.
 #include "models/text/sentencepiece.h"
 
 #include <gtest/gtest.h>

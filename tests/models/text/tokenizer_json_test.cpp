@@ -240,5 +240,16 @@ TEST(LoadTokenizer, NamesWhatIsWrong) {
   EXPECT_TEXT_IN("encoder.json", file_error([&] { load_tokenizer(folder.file("vocab.bpe")); }));
 }
 
+TEST(MakeTokenizer, LearnsOrLoads) {
+  EXPECT_EQ(make_tokenizer("char", "abca")->vocab_size(), 3);
+  EXPECT_EQ(make_tokenizer("word", "a b a", {"<eos>"})->eos, 0);
+  EXPECT_EQ(make_tokenizer("bpe:257", "abab")->vocab_size(), 257);
+  for (const char* name : {"bpe:", "bpe:x", "bpe:300x", "bpe:-1", "bpe:99999999999999999999"}) {
+    EXPECT_THROW(make_tokenizer(name, "abab"), UsageError) << name;
+  }
+  EXPECT_THROW(make_tokenizer("char", ""), UsageError);
+  EXPECT_THROW(make_tokenizer("no/such/file.json", "abab"), FileError);
+}
+
 }  // namespace
 }  // namespace chalk

@@ -1,5 +1,5 @@
-// Shows what a tokenizer makes of a text, turns ids back into text, and writes any tokenizer, read from a file or learned
-// from a text, as tokenizer.json.
+// Shows what a tokenizer makes of a text, turns ids back into text, and writes any tokenizer, read from a
+// file or learned from a text, as tokenizer.json.
 #include <unistd.h>
 
 #include <charconv>

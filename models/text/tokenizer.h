@@ -62,8 +62,9 @@ std::vector<int32_t> encode_with_specials(const Tokenizer& tokenizer, std::strin
 // FileError: the file is missing, is not one of these, or does not hold what it should.
 std::unique_ptr<Tokenizer> load_tokenizer(const std::string& path);
 
-// The --tokenizer of a program: "char", "word" or "bpe:N" (N tokens) learned from `text`, anything else is a path for
-// load_tokenizer. A learned tokenizer has the given special tokens. UsageError: nothing to learn from, or a bad N.
+// The --tokenizer of a program: "char", "word" or "bpe:N" (N tokens) learned from `text`, anything else is a
+// path for load_tokenizer. A learned tokenizer has the given special tokens. UsageError: nothing to learn
+// from, or a bad N.
 std::unique_ptr<Tokenizer> make_tokenizer(const std::string& name, std::string_view text,
                                           const std::vector<std::string>& specials = {});
 

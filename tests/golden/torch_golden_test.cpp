@@ -1,0 +1,194 @@
+// Tiny models against numbers that PyTorch computed in double precision: CHALK_GOLDEN/torch/SET/NAME_*, every set and
+// every model that is there. The bar is 4x the stored distance of PyTorch's own float32 run from those numbers.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "autograd/ops.h"
+#include "models/gpt2.h"
+#include "models/io/huggingface.h"
+#include "models/io/safetensors.h"
+#include "models/llama.h"
+#include "nn/adamw.h"
+#include "tests/expect.h"
+#include "tests/models/io/paths.h"
+
+namespace chalk {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Case {
+  std::string set;   // ".../torch/setA"
+  std::string name;  // "gpt2": the prefix of its files
+  Device device;
+
+  std::string file(const std::string& suffix) const { return set + "/" + name + suffix; }
+};
+
+void PrintTo(const Case& c, std::ostream* out) {
+  *out << c.set << " " << c.name << " on " << device_name(c.device);
+}
+
+std::vector<Case> find_cases() {
+  std::vector<Case> cases;
+  std::error_code none;
+  for (const auto& set : fs::directory_iterator(golden_folder() + "/torch", none)) {
+    for (const auto& entry : fs::directory_iterator(set.path(), none)) {
+      const std::string file = entry.path().filename().string(), ending = "_config.json";
+      if (!file.ends_with(ending)) continue;
+      const std::string name = file.substr(0, file.size() - ending.size());
+      for (Device device : {Device::Plain, Device::CPU}) cases.push_back({set.path().string(), name, device});
+    }
+  }
+  std::sort(cases.begin(), cases.end(), [](const Case& a, const Case& b) {
+    return std::tie(a.set, a.name, a.device) < std::tie(b.set, b.name, b.device);
+  });
+  return cases;
+}
+
+// One .safetensors file of a case under the model's own names and layouts: read as if it were a Hugging Face folder.
+std::map<std::string, Tensor> read_parameters(const Case& c, const std::string& suffix,
+                                              Checkpoint* config = nullptr) {
+  const TemporaryFolder folder;
+  fs::copy_file(c.file("_config.json"), folder.file("config.json"));
+  fs::copy_file(c.file(suffix), folder.file("model.safetensors"));
+  const Checkpoint checkpoint = read_hf_folder(folder.path);
+  if (config) *config = checkpoint;
+  std::map<std::string, Tensor> tensors;
+  for (const NamedArray& w : checkpoint.weights) tensors[w.name] = Tensor::from(w.shape, w.data, c.device);
+  return tensors;
+}
+
+class TorchGolden : public testing::TestWithParam<Case> {
+ protected:
+  void SetUp() override {
+    const Case& c = GetParam();
+    Checkpoint checkpoint;
+    const std::map<std::string, Tensor> weights = read_parameters(c, "_model.safetensors", &checkpoint);
+    if (checkpoint.architecture == "gpt2") {
+      model = std::make_unique<GPT2>(checkpoint.gpt2, c.device);
+    } else {
+      model = std::make_unique<Llama>(checkpoint.llama, c.device);
+    }
+    for (const NamedTensor& p : model->parameters()) p.tensor.copy_from(weights.at(p.name));
+
+    io = read_safetensors(c.file("_io.safetensors"));
+    const ArrayView& input_ids = io.at("input_ids");
+    ids.shape = input_ids.shape;
+    for (int64_t id : to_int64s(input_ids)) ids.values.push_back(int32_t(id));
+    for (int64_t id : to_int64s(io.at("labels"))) labels.push_back(int32_t(id));
+
+    std::ifstream stream(c.file("_expected.json"));
+    expected = nlohmann::json::parse(stream);
+  }
+
+  Tensor loss() { return cross_entropy(model->forward(ids), labels); }
+  Tensor stored(const std::string& name) const {
+    return Tensor::from(io.at(name).shape, to_floats(io.at(name)), GetParam().device);
+  }
+  double tolerance(const char* what) const {
+    return 4 *
+           expected.at("max_abs_difference_of_a_plain_float32_run_from_these_values").at(what).get<double>();
+  }
+
+  // Three AdamW steps on the same batch; every loss, every gradient norm, then the parameters.
+  void check_steps(const char* section, double max_norm, const std::string& suffix);
+
+  std::unique_ptr<LanguageModel> model;
+  Safetensors io;
+  IntTensor ids;
+  std::vector<int32_t> labels;
+  nlohmann::json expected;
+};
+
+TEST_P(TorchGolden, LogitsAndLoss) {
+  const NoGrad no_grad;
+  EXPECT_TRUE(all_near(model->forward(ids), stored("logits"), tolerance("logits")));
+  EXPECT_NEAR(loss().item(), expected.at("loss").get<double>(), tolerance("loss"));
+}
+
+TEST_P(TorchGolden, EveryGradient) {
+  const Tensor logits = model->forward(ids);
+  logits.retain_grad();
+  cross_entropy(logits, labels).backward();
+  EXPECT_TRUE(all_near(logits.grad(), stored("grad_logits"), tolerance("grads")));
+
+  const std::map<std::string, Tensor> gradients = read_parameters(GetParam(), "_grads.safetensors");
+  const std::vector<NamedTensor> parameters = model->parameters();
+  ASSERT_EQ(parameters.size(), gradients.size());
+  for (const NamedTensor& p : parameters) {
+    EXPECT_TRUE(all_near(p.tensor.grad(), gradients.at(p.name), tolerance("grads"))) << p.name;
+  }
+}
+
+// GPT-2's key bias adds the same number to every score of a query, which softmax ignores: its gradient is exactly zero,
+// what arithmetic leaves is rounding noise, and AdamW turns noise of any size into steps of up to lr. Zeroes that slice.
+Tensor without_key_bias(const std::string& name, const Tensor& parameter) {
+  if (!name.ends_with("attn.c_attn.bias")) return parameter;
+  Tensor rest = parameter.clone();
+  const int64_t C = rest.numel() / 3;
+  std::fill(rest.data() + C, rest.data() + 2 * C, 0.0f);
+  return rest;
+}
+
+void TorchGolden::check_steps(const char* section, double max_norm, const std::string& suffix) {
+  const nlohmann::json& adamw = expected.at("adamw");
+  const AdamW::Options options{.lr = adamw.at("lr").get<float>(),
+                               .beta1 = adamw.at("beta1").get<float>(),
+                               .beta2 = adamw.at("beta2").get<float>(),
+                               .eps = adamw.at("eps").get<float>(),
+                               .weight_decay = adamw.at("weight_decay_on_2d_params").get<float>(),
+                               .vector_weight_decay = adamw.at("weight_decay_on_1d_params").get<float>()};
+  const std::vector<NamedTensor> parameters = model->parameters();
+  AdamW optimizer(parameters, options);
+  // The norm moves by at most the norm of the gradients' errors: their bar times √count.
+  const double norm_tolerance = tolerance("grads") * std::sqrt(double(model->parameter_count()));
+
+  for (const nlohmann::json& step : expected.at(section).at("steps")) {
+    const Tensor step_loss = loss();
+    EXPECT_NEAR(step_loss.item(), step.at("loss_before").get<double>(), tolerance("loss")) << step;
+    step_loss.backward();
+    const double norm = gradient_norm(parameters), factor = clip_coefficient(norm, max_norm);
+    EXPECT_NEAR(norm, step.at("grad_norm_before_clip").get<double>(), norm_tolerance) << step;
+    EXPECT_NEAR(factor, step.at("clip_coef").get<double>(), norm_tolerance) << step;
+    optimizer.step(1, factor);
+    optimizer.zero_grad();
+  }
+  EXPECT_NEAR(loss().item(), expected.at(section).at("loss_after_3_steps").get<double>(), tolerance("loss"));
+
+  const std::map<std::string, Tensor> after = read_parameters(GetParam(), suffix);
+  for (const NamedTensor& p : parameters) {
+    const Tensor got = without_key_bias(p.name, p.tensor);
+    const Tensor wanted = without_key_bias(p.name, after.at(p.name));
+    EXPECT_TRUE(all_near(got, wanted, tolerance("params_after_3_adamw_steps"))) << p.name;
+    EXPECT_TRUE(all_near(p.tensor, after.at(p.name), 3 * options.lr)) << p.name;  // three steps of at most lr
+  }
+}
+
+TEST_P(TorchGolden, ThreeAdamWSteps) {
+  check_steps("no_clip", 0, "_after3_adamw.safetensors");
+}
+
+TEST_P(TorchGolden, ThreeAdamWStepsClipped) {
+  check_steps("clip_global_norm_1", 1, "_after3_adamw_clip1.safetensors");
+}
+
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(TorchGolden);
+INSTANTIATE_TEST_SUITE_P(Sets, TorchGolden, testing::ValuesIn(find_cases()), [](const auto& info) {
+  const Case& c = info.param;
+  std::string name = fs::path(c.set).filename().string() + "_" + c.name + "_" + device_name(c.device);
+  std::replace_if(
+      name.begin(), name.end(), [](char ch) { return !std::isalnum(static_cast<unsigned char>(ch)); }, '_');
+  return name;
+});
+
+TEST(TorchGoldenData, IsThere) {
+  if (find_cases().empty()) GTEST_SKIP() << "no sets in " << golden_folder() << "/torch (set CHALK_GOLDEN)";
+}
+
+}  // namespace
+}  // namespace chalk

@@ -11,12 +11,20 @@ namespace {
 
 thread_local int no_grad_depth = 0;
 
+void check_not_released(const History& h) {
+  check(!h.released,
+        "backward: part of this graph was released by an earlier backward(); add the losses and call "
+        "backward() "
+        "once, or detach() what is used again");
+}
+
 // Appends h after everything it was made from (a topological order). Why a sort is needed: with b = a + a; c = b + b,
 // b must have received both of c's contributions before its own backward runs.
 // Recursive on purpose (a model records a few hundred ops); a chain of about 30,000 would exhaust the stack.
 void visit(const std::shared_ptr<History>& h, std::unordered_set<History*>& seen,
            std::vector<std::shared_ptr<History>>& order) {
   if (!h || !seen.insert(h.get()).second) return;
+  check_not_released(*h);
   if (h->made_by) {
     for (const Tensor& input : h->made_by->inputs()) visit(input.history, seen, order);
   }
@@ -81,9 +89,12 @@ void run_backward(const Tensor& y, const Tensor& dy) {
   while (!order.empty()) {
     const std::shared_ptr<History> h = std::move(order.back());
     order.pop_back();
+    check_not_released(
+        *h);  // a checkpointed block that used an outer tensor which is no leaf walked it already
     if (!h->made_by) continue;  // a leaf keeps its gradient
     const std::shared_ptr<Node> node = std::move(h->made_by);
     h->made_by = nullptr;
+    h->released = true;
     if (h->grad.defined()) {
       try {
         node->backward(h->grad);  // step in here: one step enters the op, with what it saved as named members

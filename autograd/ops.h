@@ -91,7 +91,8 @@ Tensor concat(const Tensor& a, const Tensor& b, int64_t axis);               // 
 
 // ---- memory for time ----
 // y = block(x), without keeping what block records: backward runs block again (Chen et al. 2016). The block must be
-// deterministic; dropout inside draws the same mask again (autograd/random.h).
+// deterministic; dropout inside draws the same mask again (autograd/random.h). It may use parameters, and no other
+// tensor with a history than its argument.
 Tensor checkpoint(const std::function<Tensor(const Tensor&)>& block, const Tensor& x);
 
 }  // namespace chalk

@@ -27,9 +27,8 @@ std::string to_text(const Tensor& t, int64_t rows, int64_t columns) {
   }
   std::string text = fmt::format("Tensor {} on {}{}", to_string(t.shape), device_name(t.device()),
                                  t.requires_grad() ? ", requires grad" : "");
-  if (!x.empty())
-    text +=
-        fmt::format(", min {:.4g} mean {:.4g} max {:.4g}", low, sum / double(x.size() - size_t(bad)), high);
+  const int64_t finite = int64_t(x.size()) - bad;
+  if (finite > 0) text += fmt::format(", min {:.4g} mean {:.4g} max {:.4g}", low, sum / double(finite), high);
   if (bad > 0) text += fmt::format(", {} NOT FINITE", bad);
   text += "\n";
 

@@ -60,6 +60,10 @@ Tensor Tensor::from(Shape shape, const std::vector<float>& values, Device device
   return t;
 }
 
+Device Tensor::throw_undefined() {
+  throw Error("an undefined tensor was used: it was declared, but never given a shape or a value");
+}
+
 int64_t Tensor::dim(int64_t axis) const {
   const int64_t i = axis < 0 ? axis + rank() : axis;
   check(i >= 0 && i < rank(), "dim({}): the tensor has shape {}", axis, to_string(shape));

@@ -45,8 +45,8 @@ struct Tensor {
 
   bool defined() const { return storage != nullptr; }
   float* data() const { return storage->data; }
-  Device device() const { return storage->device; }
-  int64_t numel() const { return storage->count; }
+  Device device() const { return storage ? storage->device : throw_undefined(); }
+  int64_t numel() const { return storage ? storage->count : 0; }
   int64_t rank() const { return int64_t(shape.size()); }
   int64_t dim(int64_t axis) const;  // dim(-1) is the last one
   float item() const;               // the number of a one-number tensor
@@ -64,6 +64,9 @@ struct Tensor {
   Tensor clone() const;                    // a copy of the numbers, no history
   Tensor to(Device device) const;  // a copy on another device, no history; *this if it is there already
   void backward() const;           // *this is the loss: exactly one number
+
+ private:
+  [[noreturn]] static Device throw_undefined();  // an op was given a Tensor that nothing was put in
 };
 
 // One op that ran. A subclass keeps, as named members, what its backward needs:
@@ -79,8 +82,9 @@ struct Node {
 
 struct History {
   Tensor grad;                    // empty until the first grad()
-  std::shared_ptr<Node> made_by;  // null for a leaf
+  std::shared_ptr<Node> made_by;  // null for a leaf, and once backward() has passed
   bool retain_grad = false;
+  bool released = false;  // backward() has passed: the op is gone, a second walk would silently stop here
 };
 
 bool wants_grad(std::initializer_list<Tensor> inputs);    // any requires_grad(), and no NoGrad alive

@@ -16,6 +16,12 @@ Slot layernorm_slot(const std::string& name, const GPT2Config& config, Device de
   return {name, Slot::Kind::Norm, std::move(norm)};
 }
 
+// Before anything is allocated from it.
+const GPT2Config& valid(const GPT2Config& config) {
+  validate(config);
+  return config;
+}
+
 Tensor drop(const Tensor& x, const LanguageModel& model, double p) {
   return model.training && p > 0 ? dropout(x, float(p), dropout_seeds().next()) : x;
 }
@@ -97,11 +103,10 @@ void GPT2::TransformerBlock::visit_slots(const SlotVisitor& visitor) {
 // ---- model ----
 
 GPT2::GPT2(const GPT2Config& config_in, Device device)
-    : config(config_in),
+    : config(valid(config_in)),
       wte(config.vocab_size, config.n_embd, device),
       wpe(config.n_positions, config.n_embd, device),
       ln_f(layernorm_slot("ln_f", config, device)) {
-  validate(config);
   for (int64_t i = 0; i < config.n_layer; ++i)
     h.push_back(std::make_unique<TransformerBlock>(config, *this, i, device));
   lm_head = config.tie_word_embeddings
@@ -119,6 +124,7 @@ void GPT2::init(uint64_t seed) {
 }
 
 Tensor GPT2::embed(const IntTensor& ids, int64_t first_position) {
+  check(ids.shape.size() == 2, "embed: ids have shape {}, expected (B, T)", to_string(ids.shape));
   const int64_t T = ids.shape[1];
   IntTensor positions{{T}, {}};
   for (int64_t t = 0; t < T; ++t) positions.values.push_back(int32_t(first_position + t));

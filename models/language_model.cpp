@@ -23,6 +23,9 @@ Tensor LanguageModel::forward_blocks(const IntTensor& ids, KVCache* cache) {
     throw UsageError(
         fmt::format("{} tokens do not fit the model's context of {}", first + T, context_length()));
   }
+  check(!cache || cache->layers.size() == blocks().size(),
+        "forward: the cache has {} layers, the model {} blocks", cache ? cache->layers.size() : 0,
+        blocks().size());
   Tensor x = embed(ids, first);  // (B, T, C)
   const RopeTable* rope = rope_table(first, T);
   for (size_t i = 0; i < blocks().size(); ++i) {

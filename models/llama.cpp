@@ -16,6 +16,12 @@ Slot rmsnorm_slot(const std::string& name, const LlamaConfig& config, Device dev
   return {name, Slot::Kind::Norm, std::move(norm)};
 }
 
+// Before anything is allocated from it.
+const LlamaConfig& valid(const LlamaConfig& config) {
+  validate(config);
+  return config;
+}
+
 Tensor drop(const Tensor& x, const LanguageModel& model, double p) {
   return model.training && p > 0 ? dropout(x, float(p), dropout_seeds().next()) : x;
 }
@@ -109,10 +115,9 @@ void Llama::TransformerBlock::visit_slots(const SlotVisitor& visitor) {
 // ---- model ----
 
 Llama::Llama(const LlamaConfig& config_in, Device device)
-    : config(config_in),
+    : config(valid(config_in)),
       embed_tokens(config.vocab_size, config.hidden_size, device),
       norm(rmsnorm_slot("norm", config, device)) {
-  validate(config);
   for (int64_t i = 0; i < config.num_hidden_layers; ++i) {
     layers.push_back(std::make_unique<TransformerBlock>(config, *this, i, device));
   }
@@ -133,6 +138,7 @@ void Llama::init(uint64_t seed, Init std) {
 }
 
 Tensor Llama::embed(const IntTensor& ids, int64_t) {
+  check(ids.shape.size() == 2, "embed: ids have shape {}, expected (B, T)", to_string(ids.shape));
   return drop(embed_tokens.forward(ids), *this, config.dropout);  // (B, T, C); positions enter through rope
 }
 

@@ -20,6 +20,7 @@ void store_rows(const Tensor& buffer, const Tensor& rows, int64_t start) {
 }  // namespace
 
 KeysValues FloatLayerCache::extend(const Tensor& k, const Tensor& v) {
+  check(!wants_grad({k, v}), "kv cache: no gradient flows through stored rows; run generation under NoGrad");
   if (!keys.defined()) {
     keys = Tensor({k.dim(0), capacity, k.dim(2)}, k.device());
     values = Tensor({k.dim(0), capacity, k.dim(2)}, k.device());

@@ -27,7 +27,8 @@ struct LayerCache {
 
 struct FloatLayerCache : LayerCache {
   explicit FloatLayerCache(int64_t capacity) : capacity(capacity) {}
-  KeysValues extend(const Tensor& k, const Tensor& v) override;  // throws Error when the cache is full
+  KeysValues extend(const Tensor& k,
+                    const Tensor& v) override;  // throws Error when the cache is full, or outside NoGrad
   void truncate(int64_t length) override;
 
   int64_t capacity;

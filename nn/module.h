@@ -32,6 +32,7 @@ struct Module {
   std::vector<NamedTensor> parameters(const std::string& prefix = "");
   int64_t parameter_count();
   // Freezes or unfreezes everything below. A frozen parameter has no history, so optimisers and backward skip it.
+  // Do it before an optimiser is made: parameters() hands out handles, and unfreezing starts a new history.
   void set_requires_grad(bool on);
   void zero_grad();
 };

@@ -1,6 +1,7 @@
 #pragma once
 // What every optimiser has in common, and SGD, the simplest. AdamW is in nn/adamw.h, Muon in nn/muon.h.
 
+#include <algorithm>
 #include <functional>
 #include <string>
 #include <vector>
@@ -35,15 +36,16 @@ struct SGD : Optimizer {
   std::vector<Tensor> momentum;  // like the parameters
 
   SGD(std::vector<NamedTensor> parameters, Options options);
-  void step(double lr_factor, double grad_scale) override;
+  void step(double lr_factor, double grad_scale = 1) override;
   void visit_state(const std::function<void(const std::string&, const Tensor&)>& visitor) const override;
 };
 
 // √ Σ g² over all parameters that have a gradient.
 double gradient_norm(const std::vector<NamedTensor>& parameters);
-// Clipping by global norm: what to multiply gradients with so that their norm is at most max_norm (PyTorch's rule).
+// Clipping by global norm: what to multiply gradients with so that their norm is at most max_norm; 0 = no clipping.
+//   min(1, max_norm / (norm + 1e-6))                                                                   (PyTorch's rule)
 inline double clip_coefficient(double norm, double max_norm) {
-  return max_norm > 0 && norm > max_norm ? max_norm / (norm + 1e-6) : 1;
+  return max_norm > 0 ? std::min(1.0, max_norm / (norm + 1e-6)) : 1;
 }
 
 }  // namespace chalk

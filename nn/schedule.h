@@ -12,10 +12,11 @@ namespace chalk {
 
 struct Schedule {
   enum class Kind { Constant, Cosine, Linear, WSD } kind = Kind::Cosine;
-  int64_t warmup = 0;           // steps from 0 to the peak
-  int64_t total = 1;            // steps in all
-  double floor = 0.1;           // factor at the end
-  double decay_fraction = 0.2;  // WSD (warm-up, stable, decay): the share of steps that decay, at the end
+  int64_t warmup = 0;  // steps from 0 to the peak
+  int64_t total = 1;   // steps in all
+  double floor = 0.1;  // factor at the end
+  double decay_fraction =
+      0.2;  // WSD (warm-up, stable, decay): the share of the steps after warm-up that decay, at the end
 
   // step counts from 0; warm-up's first step already has factor 1/warmup.
   double factor(int64_t step) const {
@@ -30,9 +31,8 @@ struct Schedule {
       case Kind::Linear:
         return 1 - (1 - floor) * progress;
       case Kind::WSD: {
-        const double done =
-            (progress - (1 - decay_fraction)) / decay_fraction;  // 0 at the start of the decay
-        return done <= 0 ? 1 : 1 - (1 - floor) * done;
+        const double start = 1 - decay_fraction;
+        return progress <= start ? 1 : 1 - (1 - floor) * (progress - start) / decay_fraction;
       }
     }
     return 1;

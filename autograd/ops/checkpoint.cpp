@@ -24,7 +24,7 @@ void CheckpointNode::backward(const Tensor& dy) {
   {
     EnableGrad enable;  // a NoGrad is alive during the walk
     const Tensor y = block(copy);
-    run_backward(y, dy);  // parameters used inside receive their gradients here
+    if (y.requires_grad()) run_backward(y, dy);  // parameters used inside receive their gradients here
   }
   dropout_seeds() = after;
   if (!x.requires_grad()) return;

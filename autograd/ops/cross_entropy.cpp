@@ -52,6 +52,7 @@ Tensor cross_entropy(const Tensor& logits, const std::vector<int32_t>& targets) 
 
 Tensor cross_entropy(const Tensor& logits, const std::vector<int32_t>& targets,
                      const std::vector<float>& weights, float divisor) {
+  check(divisor > 0, "cross_entropy: the divisor is {}, expected a positive number", divisor);
   const Tensor rows = cross_entropy_rows(logits, targets);
   const Tensor weight = Tensor::from({int64_t(weights.size())}, weights, logits.device());
   check(weight.numel() == rows.numel(), "cross_entropy: {} weights for {} rows", weights.size(),

@@ -92,8 +92,8 @@ struct SliceNode : Node {
 
 Tensor slice(const Tensor& x, int64_t axis, int64_t start, int64_t length) {
   const Folded f = fold("slice", x, axis);
-  check(start >= 0 && length >= 0 && start + length <= x.dim(axis), "slice: [{}, {}) of axis {} of shape {}",
-        start, start + length, axis, to_string(x.shape));
+  check(start >= 0 && length >= 0 && start <= x.dim(axis) && length <= x.dim(axis) - start,
+        "slice: {} from {} on, along axis {} of shape {}", length, start, axis, to_string(x.shape));
   Shape shape = x.shape;
   shape[size_t(axis)] = length;
   auto node = std::make_shared<SliceNode>();

@@ -1,0 +1,143 @@
+// Lesson 3: GPT-2, piece by piece.
+//
+// A language model is a function from token ids to one row of scores ("logits") per position: a guess at the next token.
+// GPT-2 computes it in three moves: embed the ids as vectors, let a stack of blocks add to those vectors (the "residual
+// stream"), and compare the result with every token's vector. models/gpt2.h is the whole model; here we walk through it.
+
+#include <cmath>
+
+#include "models/gpt2.h"
+#include "nn/adamw.h"
+#include "tutorials/support/program.h"
+
+using namespace chalk;
+
+const std::string kText =
+    "a rose is a rose is a rose. the rose is red, the violet is blue, and chalk is white on a black board. ";
+
+// Characters are the tokens of this lesson: id = place in the sorted alphabet.
+static std::string alphabet() {
+  std::string letters = kText;
+  std::sort(letters.begin(), letters.end());
+  letters.erase(std::unique(letters.begin(), letters.end()), letters.end());
+  return letters;
+}
+
+static IntTensor encode(const std::string& text) {
+  IntTensor ids{{1, int64_t(text.size())}, {}};
+  for (char c : text) ids.values.push_back(int32_t(alphabet().find(c)));
+  return ids;
+}
+
+static double size_of(const Tensor& x) {  // root mean square
+  double squares = 0;
+  for (float v : x.to_vector()) squares += double(v) * double(v);
+  return std::sqrt(squares / double(x.numel()));
+}
+
+static void walk(GPT2& model, const IntTensor& ids, Context& context) {
+  const NoGrad no_grad;
+  auto show = [](const std::string& what, const Tensor& x) {
+    print(fmt::format("  {:<34} {:<14} rms {:.4f}\n", what, to_string(x.shape), size_of(x)));
+  };
+  print("From ids to logits, (B, T, C) = (1, 16, 32):\n");
+  Tensor x = model.embed(ids, 0);
+  show("wte[ids] + wpe[positions]", x);
+
+  // Inside a block, hooks show what no forward() returns: all names are listed in nn/hooks.h.
+  Recorder recorder(model.hooks,
+                    {"h.0.attn.q", "h.0.attn.heads", "h.0.attn.out", "h.0.mlp.hidden", "h.0.mlp.out"});
+  for (int64_t i = 0; i < int64_t(model.h.size()); ++i) {
+    x = model.block(i).forward(x);
+    show(fmt::format("after block {}", i), x);
+  }
+  const Tensor logits = model.head(x);
+  show("ln_f, then times wteᵀ: logits", logits);
+  for (const auto& [name, activation] : recorder.last) show("  hook " + name, activation);
+  context.claim(logits.to_vector() == model.forward(ids).to_vector(),
+                "the pieces make the whole, bit for bit");
+}
+
+// Every weight is counted by V·C + P·C + L·(12C² + 13C) + 2C. The output product adds none: its weight is wte again.
+static void count(GPT2& model, Context& context) {
+  const GPT2Config& c = model.config;
+  const int64_t C = c.n_embd;
+  const int64_t formula = c.vocab_size * C + c.n_positions * C + c.n_layer * (12 * C * C + 13 * C) + 2 * C;
+  print(fmt::format("\n{} parameters; the largest GPT-2 has {}\n", formula,
+                    parameter_count(gpt2_preset("gpt2-xl"))));
+  context.claim(model.parameter_count() == formula, "the parameters are as many as the formula says");
+}
+
+// Slots: every product with a weight has a name and can be replaced. Here: what is block 1's attention good for?
+static void slots_and_hooks(GPT2& model, const IntTensor& inputs, const std::vector<int32_t>& targets,
+                            Context& context) {
+  const NoGrad no_grad;
+  print("\nSlots:");
+  for (Slot* slot : slots_of(model, Slot::Kind::Projection)) print(" " + slot->name);
+  const float before = cross_entropy(model.forward(inputs), targets).item();
+  const int ticket = model.hooks.add("h.1.attn.out", [](const Tensor& x) { return scale(x, 0); });
+  const float without = cross_entropy(model.forward(inputs), targets).item();
+  model.hooks.remove(ticket);
+  print(fmt::format("\nloss {:.3f}; with block 1's attention silenced by a hook {:.3f}\n", before, without));
+  context.claim(without > before, "the trained model needs its attention");
+}
+
+static void train(GPT2& model, const IntTensor& inputs, const std::vector<int32_t>& targets,
+                  Context& context) {
+  AdamW optimizer(model.parameters(), {.lr = 3e-3f});
+  const double guess = std::log(double(model.config.vocab_size));  // the loss of equal probabilities
+  float first = 0, last = 0;
+  for (int step = 0; step < 150; ++step) {
+    const Tensor loss = cross_entropy(model.forward(inputs), targets);
+    loss.backward();
+    optimizer.step(1, clip_coefficient(gradient_norm(optimizer.parameters), 1));
+    optimizer.zero_grad();
+    last = loss.item();
+    if (step == 0) first = last;
+    if (step % 30 == 0) print(fmt::format("  step {:3}  loss {:.3f}\n", step, last));
+  }
+  context.claim(std::abs(first - guess) < 0.2, "before training the loss is that of a guess",
+                fmt::format("{:.3f}", first));
+  context.claim(last < 0.5, "after training the text is nearly known by heart", fmt::format("{:.3f}", last));
+}
+
+// Greedy generation: feed one token, take the best score, again. The cache keeps the keys and values of the past.
+static void generate(GPT2& model) {
+  const NoGrad no_grad;
+  std::string text = "the rose";
+  KVCache cache = model.make_cache();
+  IntTensor next = encode(text);
+  for (int i = 0; i < 40; ++i) {
+    const Tensor logits = model.forward(next, &cache);
+    const float* last = logits.data() + logits.numel() - model.config.vocab_size;
+    const int32_t best = int32_t(std::max_element(last, last + model.config.vocab_size) - last);
+    text += alphabet()[size_t(best)];
+    next = {{1, 1}, {best}};
+  }
+  print("\nIt goes on: \"" + text + "\"\n");
+}
+
+static int lesson(Context& context) {
+  const int64_t T = int64_t(kText.size()) - 1;
+  GPT2 model(
+      {.vocab_size = int64_t(alphabet().size()), .n_positions = T, .n_embd = 32, .n_layer = 2, .n_head = 4},
+      context.device);
+  model.init(context.seed);
+  const IntTensor all = encode(kText), inputs = encode(kText.substr(0, size_t(T)));
+  const std::vector<int32_t> targets(all.values.begin() + 1,
+                                     all.values.end());  // at each place, the next character
+  walk(model, encode(kText.substr(0, 16)), context);
+  count(model, context);
+  train(model, inputs, targets, context);
+  slots_and_hooks(model, inputs, targets, context);
+  generate(model);
+  return 0;
+}
+
+int main(int argc, char** argv) {
+  return run_program(argc, argv,
+                     {.name = "03_gpt2_block_by_block",
+                      .about = "lesson 3: GPT-2, piece by piece",
+                      .example = "build/bin/03_gpt2_block_by_block",
+                      .run = lesson});
+}

@@ -105,9 +105,10 @@ static int lesson(Context& context) {
 }
 
 int main(int argc, char** argv) {
-  return run_program(argc, argv,
-                     {.name = "01_tensors",
-                      .about = "lesson 1: tensors, ops, and what backward() does",
-                      .example = "build/bin/01_tensors --device plain",
-                      .run = lesson});
+  const Program program{"01_tensors",
+                        "lesson 1: tensors, ops, and what backward() does",
+                        "build/bin/01_tensors --device plain",
+                        {},
+                        lesson};
+  return run_program(argc, argv, program);
 }

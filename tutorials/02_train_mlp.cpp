@@ -14,10 +14,7 @@
 
 using namespace chalk;
 
-struct Options {
-  int64_t steps = 300, width = 32;
-};
-constexpr int64_t kPoints = 400;
+constexpr int64_t kPoints = 400, kSteps = 300, kWidth = 32;
 const char* const kPlot = "runs/02_train_mlp/loss.png";
 
 struct Points {
@@ -31,10 +28,10 @@ static Points two_moons(int64_t N, uint64_t seed, Device device) {
   for (int64_t n = 0; n < N; ++n) {
     const int32_t moon = int32_t(n % 2);
     const double angle = 3.14159 * double(random_uniform(seed, uint64_t(n)));
-    const double noise_x = 0.12 * double(random_normal(seed + 1, uint64_t(2 * n)));
-    const double noise_y = 0.12 * double(random_normal(seed + 1, uint64_t(2 * n + 1)));
-    p.x.data()[2 * n] = float((moon ? 1 - std::cos(angle) : std::cos(angle)) - 0.5 + noise_x);
-    p.x.data()[2 * n + 1] = float((moon ? 0.5 - std::sin(angle) : std::sin(angle)) - 0.25 + noise_y);
+    const double x = moon ? 1 - std::cos(angle) : std::cos(angle),
+                 y = moon ? 0.5 - std::sin(angle) : std::sin(angle);
+    p.x.data()[2 * n] = float(x - 0.5) + 0.12f * random_normal(seed + 1, uint64_t(2 * n));
+    p.x.data()[2 * n + 1] = float(y - 0.25) + 0.12f * random_normal(seed + 1, uint64_t(2 * n + 1));
     p.labels.push_back(moon);
   }
   return p;
@@ -69,8 +66,7 @@ static double accuracy(Classifier& model, const Points& points) {
   return double(right) / double(points.labels.size());
 }
 
-static Series train(const std::string& name, Classifier& model, Optimizer& optimizer, const Points& points,
-                    int64_t steps) {
+static Series train(const std::string& name, Classifier& model, Optimizer& optimizer, const Points& points) {
   Series curve{.name = name, .x = {}, .y = {}};
   for (int64_t step = 0; step < steps; ++step) {
     const Tensor loss = cross_entropy(model.forward(points.x), points.labels);  // 1. how wrong, one number
@@ -83,7 +79,7 @@ static Series train(const std::string& name, Classifier& model, Optimizer& optim
   return curve;
 }
 
-static int lesson(const Options& options, Context& context) {
+static int lesson(Context& context) {
   const Points points = two_moons(kPoints, context.seed, context.device);
   const Points unseen = two_moons(kPoints, context.seed + 1000, context.device);
   LinePlot plot{.title = "Two moons", .x = {.label = "step"}, .y = {.label = "loss (nats)", .log = true}};
@@ -98,15 +94,15 @@ static int lesson(const Options& options, Context& context) {
     SGD plain(model.parameters(), sgd);
     AdamW adaptive(model.parameters(), adamw);
     Optimizer& optimizer = adam ? static_cast<Optimizer&>(adaptive) : plain;
-    plot.series.push_back(train(name, model, optimizer, points, options.steps));
+    plot.series.push_back(train(name, model, optimizer, points, kSteps));
     const std::vector<double>& losses = plot.series.back().y;
     result[name] = accuracy(model, unseen);
     print(fmt::format("{:<28}{:>11}{:>12.3f}{:>12.3f}{:>8.1f}%\n", name, model.parameter_count(),
                       losses.front(), losses.back(), 100 * result[name]));
   };
   run("linear, AdamW", 0, true);
-  run("hidden layer, SGD", options.width, false);
-  run("hidden layer, AdamW", options.width, true);
+  run("hidden layer, SGD", kWidth, false);
+  run("hidden layer, AdamW", kWidth, true);
 
   save_png(plot, kPlot);
   context.say(std::string("loss curves: ") + kPlot);
@@ -117,14 +113,10 @@ static int lesson(const Options& options, Context& context) {
 }
 
 int main(int argc, char** argv) {
-  Options options;
-  Program program{.name = "02_train_mlp",
-                  .about = "lesson 2: a small network learns to tell two moons apart",
-                  .example = "build/bin/02_train_mlp --width 8",
-                  .run = [&](Context& context) { return lesson(options, context); }};
-  program.flags = [&](Flags& flags) {
-    flags.add("--steps", &options.steps, "updates").at_least(1);
-    flags.add("--width", &options.width, "hidden units").at_least(1);
-  };
+  const Program program{"02_train_mlp",
+                        "lesson 2: a small network learns to tell two moons apart",
+                        "build/bin/02_train_mlp --seed 2",
+                        {},
+                        lesson};
   return run_program(argc, argv, program);
 }

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "models/gpt2.h"
+#include "models/sample.h"
 #include "nn/adamw.h"
 #include "tutorials/support/program.h"
 
@@ -15,24 +16,17 @@ using namespace chalk;
 const std::string kText =
     "a rose is a rose is a rose. the rose is red, the violet is blue, and chalk is white on a black board. ";
 
-// Characters are the tokens of this lesson: id = place in the sorted alphabet.
-static std::string alphabet() {
-  std::string letters = kText;
-  std::sort(letters.begin(), letters.end());
-  letters.erase(std::unique(letters.begin(), letters.end()), letters.end());
-  return letters;
-}
+const std::string kAlphabet =
+    " ,.abcdefghijklmnopqrstuvwxyz";  // the tokens of this lesson: id = place in this string
 
 static IntTensor encode(const std::string& text) {
   IntTensor ids{{1, int64_t(text.size())}, {}};
-  for (char c : text) ids.values.push_back(int32_t(alphabet().find(c)));
+  for (char c : text) ids.values.push_back(int32_t(kAlphabet.find(c)));
   return ids;
 }
 
 static double size_of(const Tensor& x) {  // root mean square
-  double squares = 0;
-  for (float v : x.to_vector()) squares += double(v) * double(v);
-  return std::sqrt(squares / double(x.numel()));
+  return std::sqrt(double(mean(mul(x, x)).item()));
 }
 
 static void walk(GPT2& model, const IntTensor& ids, Context& context) {
@@ -101,26 +95,10 @@ static void train(GPT2& model, const IntTensor& inputs, const std::vector<int32_
   context.claim(last < 0.5, "after training the text is nearly known by heart", fmt::format("{:.3f}", last));
 }
 
-// Greedy generation: feed one token, take the best score, again. The cache keeps the keys and values of the past.
-static void generate(GPT2& model) {
-  const NoGrad no_grad;
-  std::string text = "the rose";
-  KVCache cache = model.make_cache();
-  IntTensor next = encode(text);
-  for (int i = 0; i < 40; ++i) {
-    const Tensor logits = model.forward(next, &cache);
-    const float* last = logits.data() + logits.numel() - model.config.vocab_size;
-    const int32_t best = int32_t(std::max_element(last, last + model.config.vocab_size) - last);
-    text += alphabet()[size_t(best)];
-    next = {{1, 1}, {best}};
-  }
-  print("\nIt goes on: \"" + text + "\"\n");
-}
-
 static int lesson(Context& context) {
   const int64_t T = int64_t(kText.size()) - 1;
   GPT2 model(
-      {.vocab_size = int64_t(alphabet().size()), .n_positions = T, .n_embd = 32, .n_layer = 2, .n_head = 4},
+      {.vocab_size = int64_t(kAlphabet.size()), .n_positions = T, .n_embd = 32, .n_layer = 2, .n_head = 4},
       context.device);
   model.init(context.seed);
   const IntTensor all = encode(kText), inputs = encode(kText.substr(0, size_t(T)));
@@ -130,14 +108,21 @@ static int lesson(Context& context) {
   count(model, context);
   train(model, inputs, targets, context);
   slots_and_hooks(model, inputs, targets, context);
-  generate(model);
+
+  // Generation: the most probable next character, appended, and again (models/sample.h; a cache keeps the past's keys).
+  std::string text = "the rose";
+  for (int32_t id :
+       generate(model, encode(text).values, {.max_new_tokens = 40, .temperature = 0, .stop = {}}))
+    text += kAlphabet[size_t(id)];
+  print("It goes on: \"" + text + "\"\n");
   return 0;
 }
 
 int main(int argc, char** argv) {
-  return run_program(argc, argv,
-                     {.name = "03_gpt2_block_by_block",
-                      .about = "lesson 3: GPT-2, piece by piece",
-                      .example = "build/bin/03_gpt2_block_by_block",
-                      .run = lesson});
+  const Program program{"03_gpt2_block_by_block",
+                        "lesson 3: GPT-2, piece by piece",
+                        "build/bin/03_gpt2_block_by_block",
+                        {},
+                        lesson};
+  return run_program(argc, argv, program);
 }

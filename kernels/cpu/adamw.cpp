@@ -21,7 +21,7 @@ void adamw_step(float* w, float* m, float* v, const float* grad, int64_t count, 
   // lr · (m / (1 − β₁ᵗ)) / (√(v / (1 − β₂ᵗ)) + eps)  =  rate · m / (√(v · inverse2) + eps)
   const V rate = set(float(step.lr / (1 - std::pow(beta1, double(step.t)))));
   const V inverse2 = set(float(1 / (1 - std::pow(beta2, double(step.t)))));
-  const V keep = set(float(1 - double(step.lr) * step.weight_decay)), eps = set(step.eps);
+  const V decay = set(float(double(step.lr) * step.weight_decay)), eps = set(step.eps);
 
   parallel_for(count, math_grain, [&](int64_t begin, int64_t end) {
     simd::over_span(end - begin, [&](int64_t j, auto part) {
@@ -32,9 +32,12 @@ void adamw_step(float* w, float* m, float* v, const float* grad, int64_t count, 
       const V v_i = mul_add(b2, part.load(v + i), one_minus_b2 * g * g);
       part.store(m + i, m_i);
       part.store(v + i, v_i);
-      // w = (1 − lr · weight_decay) · w − rate · m / (√(v · inverse2) + eps)
+      // w = w − (lr · weight_decay · w + rate · m / (√(v · inverse2) + eps))
+      // The two small terms are added first: w is rounded once, and 1 − lr · weight_decay, which float cannot hold, is not
+      // needed (its rounding, 3e-8, would shrink every weight of the model by the same wrong factor).
+      const V w_i = part.load(w + i);
       const V update = rate * m_i / (simd::hn::Sqrt(v_i * inverse2) + eps);
-      part.store(w + i, keep * part.load(w + i) - update);
+      part.store(w + i, w_i - mul_add(decay, w_i, update));
     });
   });
 }

@@ -8,10 +8,9 @@
 #include <nlohmann/json.hpp>
 
 #include "autograd/ops.h"
-#include "models/gpt2.h"
 #include "models/io/huggingface.h"
 #include "models/io/safetensors.h"
-#include "models/llama.h"
+#include "models/load.h"
 #include "nn/adamw.h"
 #include "tests/expect.h"
 #include "tests/models/io/paths.h"
@@ -68,13 +67,8 @@ class TorchGolden : public testing::TestWithParam<Case> {
   void SetUp() override {
     const Case& c = GetParam();
     Checkpoint checkpoint;
-    const std::map<std::string, Tensor> weights = read_parameters(c, "_model.safetensors", &checkpoint);
-    if (checkpoint.architecture == "gpt2") {
-      model = std::make_unique<GPT2>(checkpoint.gpt2, c.device);
-    } else {
-      model = std::make_unique<Llama>(checkpoint.llama, c.device);
-    }
-    for (const NamedTensor& p : model->parameters()) p.tensor.copy_from(weights.at(p.name));
+    read_parameters(c, "_model.safetensors", &checkpoint);
+    model = make_model(std::move(checkpoint), c.device);
 
     io = read_safetensors(c.file("_io.safetensors"));
     const ArrayView& input_ids = io.at("input_ids");
@@ -86,7 +80,6 @@ class TorchGolden : public testing::TestWithParam<Case> {
     expected = nlohmann::json::parse(stream);
   }
 
-  Tensor loss() { return cross_entropy(model->forward(ids), labels); }
   Tensor stored(const std::string& name) const {
     return Tensor::from(io.at(name).shape, to_floats(io.at(name)), GetParam().device);
   }
@@ -95,8 +88,17 @@ class TorchGolden : public testing::TestWithParam<Case> {
            expected.at("max_abs_difference_of_a_plain_float32_run_from_these_values").at(what).get<double>();
   }
 
+  // The mean in double: a float near 6 is up to 2.4e-7 from any loss, which is half of the bar already.
+  static double mean_of(const Tensor& rows) {
+    double total = 0;
+    for (float loss : rows.to_vector()) total += double(loss);
+    return total / double(rows.numel());
+  }
   // Three AdamW steps on the same batch; every loss, every gradient norm, then the parameters.
   void check_steps(const char* section, double max_norm, const std::string& suffix);
+  void check_parameters(const std::string& suffix, const AdamW::Options& options,
+                        const std::vector<std::vector<Tensor>>& gradients,
+                        const std::vector<double>& factors);
 
   std::unique_ptr<LanguageModel> model;
   Safetensors io;
@@ -108,7 +110,8 @@ class TorchGolden : public testing::TestWithParam<Case> {
 TEST_P(TorchGolden, LogitsAndLoss) {
   const NoGrad no_grad;
   EXPECT_TRUE(all_near(model->forward(ids), stored("logits"), tolerance("logits")));
-  EXPECT_NEAR(loss().item(), expected.at("loss").get<double>(), tolerance("loss"));
+  const Tensor loss = cross_entropy(model->forward(ids), labels);
+  EXPECT_NEAR(loss.item(), expected.at("loss").get<double>(), tolerance("loss"));
 }
 
 TEST_P(TorchGolden, EveryGradient) {
@@ -126,13 +129,65 @@ TEST_P(TorchGolden, EveryGradient) {
 }
 
 // GPT-2's key bias adds the same number to every score of a query, which softmax ignores: its gradient is exactly zero,
-// what arithmetic leaves is rounding noise, and AdamW turns noise of any size into steps of up to lr. Zeroes that slice.
-Tensor without_key_bias(const std::string& name, const Tensor& parameter) {
-  if (!name.ends_with("attn.c_attn.bias")) return parameter;
-  Tensor rest = parameter.clone();
-  const int64_t C = rest.numel() / 3;
-  std::fill(rest.data() + C, rest.data() + 2 * C, 0.0f);
-  return rest;
+// what arithmetic leaves is rounding noise, and AdamW turns noise of any size into steps of up to lr. Left out.
+bool is_key_bias(const std::string& name, int64_t i, int64_t count) {
+  return name.ends_with("attn.c_attn.bias") && i >= count / 3 && i < 2 * count / 3;
+}
+
+// How far AdamW moves one parameter when its gradients, one per step, are off by at most `error`:
+// Σ_t |u(g_t + error) − u(g_t − error)| / 2 with u = Σ_t lr · m̂_t / (√v̂_t + eps).
+double step_slack(const AdamW::Options& o, std::vector<double> g, double error) {
+  auto total_update = [&] {
+    double u = 0, m = 0, v = 0;
+    for (size_t t = 0; t < g.size(); ++t) {
+      m = double(o.beta1) * m + (1 - double(o.beta1)) * g[t];
+      v = double(o.beta2) * v + (1 - double(o.beta2)) * g[t] * g[t];
+      const double m_hat = m / (1 - std::pow(double(o.beta1), double(t + 1)));
+      const double v_hat = v / (1 - std::pow(double(o.beta2), double(t + 1)));
+      u += double(o.lr) * m_hat / (std::sqrt(v_hat) + double(o.eps));
+    }
+    return u;
+  };
+  double slack = 0;
+  for (double& g_t : g) {
+    const double middle = g_t;
+    g_t = middle + error;
+    const double above = total_update();
+    g_t = middle - error;
+    slack += std::abs(above - total_update()) / 2;
+    g_t = middle;
+  }
+  return slack;
+}
+
+// The bar holds for every parameter whose step is determined by gradients as exact as PyTorch's float32 ones. A few
+// gradients in a thousand are so small that this distance is a good part of them; AdamW divides by their size, so their
+// steps are not reproducible (as with the key bias, less extreme), and the stored distance there is one draw of a
+// distribution without a mean. Those may be as far off as such gradients allow, and must be fewer than one in a hundred.
+void TorchGolden::check_parameters(const std::string& suffix, const AdamW::Options& options,
+                                   const std::vector<std::vector<Tensor>>& gradients,
+                                   const std::vector<double>& factors) {
+  const std::map<std::string, Tensor> after = read_parameters(GetParam(), suffix);
+  const std::vector<NamedTensor> parameters = model->parameters();
+  const double bar = tolerance("params_after_3_adamw_steps");
+  int64_t undetermined = 0;
+  for (size_t p = 0; p < parameters.size(); ++p) {
+    const Tensor& got = parameters[p].tensor;
+    const Tensor& wanted = after.at(parameters[p].name);
+    ASSERT_EQ(got.shape, wanted.shape);
+    for (int64_t i = 0; i < got.numel(); ++i) {
+      if (is_key_bias(parameters[p].name, i, got.numel())) continue;
+      const double difference = std::abs(double(got.data()[i]) - double(wanted.data()[i]));
+      std::vector<double> g;
+      for (size_t t = 0; t < factors.size(); ++t) g.push_back(factors[t] * double(gradients[t][p].data()[i]));
+      const bool untouched =
+          std::all_of(g.begin(), g.end(), [](double g_t) { return g_t == 0; });  // an unused token
+      const double slack = untouched ? 0 : step_slack(options, g, tolerance("grads") / 4 * factors[0]);
+      undetermined += slack > bar;
+      EXPECT_LE(difference, std::max(bar, slack)) << parameters[p].name << " at " << i;
+    }
+  }
+  EXPECT_LT(undetermined, model->parameter_count() / 100);
 }
 
 void TorchGolden::check_steps(const char* section, double max_norm, const std::string& suffix) {
@@ -145,28 +200,27 @@ void TorchGolden::check_steps(const char* section, double max_norm, const std::s
                                .vector_weight_decay = adamw.at("weight_decay_on_1d_params").get<float>()};
   const std::vector<NamedTensor> parameters = model->parameters();
   AdamW optimizer(parameters, options);
+  std::vector<std::vector<Tensor>> gradients;  // of each step, unclipped
+  std::vector<double> factors;
   // The norm moves by at most the norm of the gradients' errors: their bar times √count.
   const double norm_tolerance = tolerance("grads") * std::sqrt(double(model->parameter_count()));
 
   for (const nlohmann::json& step : expected.at(section).at("steps")) {
-    const Tensor step_loss = loss();
-    EXPECT_NEAR(step_loss.item(), step.at("loss_before").get<double>(), tolerance("loss")) << step;
-    step_loss.backward();
+    const Tensor rows = cross_entropy_rows(model->forward(ids), labels);
+    EXPECT_NEAR(mean_of(rows), step.at("loss_before").get<double>(), tolerance("loss")) << step;
+    mean(rows).backward();
     const double norm = gradient_norm(parameters), factor = clip_coefficient(norm, max_norm);
     EXPECT_NEAR(norm, step.at("grad_norm_before_clip").get<double>(), norm_tolerance) << step;
     EXPECT_NEAR(factor, step.at("clip_coef").get<double>(), norm_tolerance) << step;
+    gradients.emplace_back();
+    for (const NamedTensor& p : parameters) gradients.back().push_back(p.tensor.grad());
+    factors.push_back(factor);
     optimizer.step(1, factor);
     optimizer.zero_grad();
   }
-  EXPECT_NEAR(loss().item(), expected.at(section).at("loss_after_3_steps").get<double>(), tolerance("loss"));
-
-  const std::map<std::string, Tensor> after = read_parameters(GetParam(), suffix);
-  for (const NamedTensor& p : parameters) {
-    const Tensor got = without_key_bias(p.name, p.tensor);
-    const Tensor wanted = without_key_bias(p.name, after.at(p.name));
-    EXPECT_TRUE(all_near(got, wanted, tolerance("params_after_3_adamw_steps"))) << p.name;
-    EXPECT_TRUE(all_near(p.tensor, after.at(p.name), 3 * options.lr)) << p.name;  // three steps of at most lr
-  }
+  const Tensor rows = cross_entropy_rows(model->forward(ids), labels);
+  EXPECT_NEAR(mean_of(rows), expected.at(section).at("loss_after_3_steps").get<double>(), tolerance("loss"));
+  check_parameters(suffix, options, gradients, factors);
 }
 
 TEST_P(TorchGolden, ThreeAdamWSteps) {

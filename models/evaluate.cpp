@@ -11,20 +11,14 @@ namespace chalk {
 
 namespace {
 
-// One row to run. Without an option it ends where all single-token options of the request are read; with one it also holds
-// the option's tokens but the last.
+// One row to run: the context and, but for its last token, the longest of the options that are read off it.
 struct Sequence {
-  size_t request, option;
-  bool all_options;  // score every (single-token) option of the request at the last position
+  size_t request;
+  std::vector<size_t>
+      options;  // the longest first; the others end where some position of the row predicts their last token
   std::vector<int32_t> ids;
-  std::vector<int32_t> targets;  // the last targets.size() positions predict these
   bool truncated;
 };
-
-bool single_tokens(const ChoiceRequest& request) {
-  return std::all_of(request.options.begin(), request.options.end(),
-                     [](const auto& o) { return o.size() == 1; });
-}
 
 void check_request(const ChoiceRequest& request, int64_t V) {
   if (request.context.empty()) throw UsageError("score: a request has an empty context; put BOS there");
@@ -41,33 +35,46 @@ void check_request(const ChoiceRequest& request, int64_t V) {
 }
 
 // context + option without its last token, cut from the left to `limit` positions.
-Sequence make_sequence(const ChoiceRequest& request, size_t r, size_t o, bool all, int64_t limit) {
-  Sequence s{r, o, all, request.context, {}, false};
-  if (!all) {
-    s.targets = request.options[o];
-    s.ids.insert(s.ids.end(), s.targets.begin(), s.targets.end() - 1);
-  }
+Sequence make_sequence(const ChoiceRequest& request, size_t r, size_t o, int64_t limit) {
+  Sequence s{r, {o}, request.context, false};
+  s.ids.insert(s.ids.end(), request.options[o].begin(), request.options[o].end() - 1);
   if (const int64_t extra = int64_t(s.ids.size()) - limit; extra > 0) {
     s.truncated = true;
     s.ids.erase(s.ids.begin(), s.ids.begin() + extra);
-    // An option longer than the model's context keeps its last `limit` tokens.
-    if (s.targets.size() > s.ids.size())
-      s.targets.erase(s.targets.begin(), s.targets.end() - long(s.ids.size()));
   }
   return s;
+}
+
+// Can `option` be read off the row too? All its tokens but the last must be there, after the same context.
+bool can_share(const Sequence& s, const ChoiceRequest& request, const std::vector<int32_t>& option) {
+  const std::vector<int32_t>& longest = request.options[s.options[0]];
+  return (!s.truncated || option.size() == longest.size()) &&
+         std::equal(option.begin(), option.end() - 1, longest.begin());
+}
+
+void add_sequences(std::vector<Sequence>& sequences, const ChoiceRequest& request, size_t r, int64_t limit) {
+  std::vector<size_t> order(request.options.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(),
+                   [&](size_t a, size_t b) { return request.options[a].size() > request.options[b].size(); });
+  const auto first = std::ptrdiff_t(sequences.size());
+  for (size_t o : order) {
+    const auto row = std::find_if(sequences.begin() + first, sequences.end(), [&](const Sequence& s) {
+      return can_share(s, request, request.options[o]);
+    });
+    if (row != sequences.end()) {
+      row->options.push_back(o);
+    } else {
+      sequences.push_back(make_sequence(request, r, o, limit));
+    }
+  }
 }
 
 std::vector<Sequence> make_sequences(const std::vector<ChoiceRequest>& requests, int64_t V, int64_t limit) {
   std::vector<Sequence> sequences;
   for (size_t r = 0; r < requests.size(); r++) {
     check_request(requests[r], V);
-    if (requests[r].options.empty()) continue;
-    if (single_tokens(requests[r])) {
-      sequences.push_back(make_sequence(requests[r], r, 0, true, limit));
-      continue;
-    }
-    for (size_t o = 0; o < requests[r].options.size(); o++)
-      sequences.push_back(make_sequence(requests[r], r, o, false, limit));
+    add_sequences(sequences, requests[r], r, limit);
   }
   // Longest first: rows of a batch have similar lengths, and a batch that does not fit fails at once.
   std::stable_sort(sequences.begin(), sequences.end(),
@@ -78,23 +85,18 @@ std::vector<Sequence> make_sequences(const std::vector<ChoiceRequest>& requests,
 // `row` holds the logits of the sequence's positions, (T, V).
 void read_scores(const Sequence& s, const float* row, int64_t V, const ChoiceRequest& request,
                  std::vector<OptionScore>& scores) {
-  const int64_t length = int64_t(s.ids.size());
-  if (s.all_options) {
-    for (size_t o = 0; o < request.options.size(); o++) {
-      scores[o].log_prob =
-          log_softmax_at(row + (length - 1) * V, V, request.options[o][0], &scores[o].greedy);
-      scores[o].truncated = s.truncated;
+  // The position that predicts the first token of the options; negative when it was cut away.
+  const int64_t first = int64_t(s.ids.size()) - int64_t(request.options[s.options[0]].size());
+  for (size_t o : s.options) {
+    const std::vector<int32_t>& option = request.options[o];
+    OptionScore score{0, true, s.truncated};
+    for (int64_t i = std::max<int64_t>(0, -first); i < int64_t(option.size()); i++) {
+      bool greedy = false;
+      score.log_prob += log_softmax_at(row + (first + i) * V, V, option[size_t(i)], &greedy);
+      score.greedy = score.greedy && greedy;
     }
-    return;
+    scores[o] = score;
   }
-  OptionScore score{0, true, s.truncated};
-  const int64_t first = length - int64_t(s.targets.size());
-  for (size_t i = 0; i < s.targets.size(); i++) {
-    bool greedy = false;
-    score.log_prob += log_softmax_at(row + (first + int64_t(i)) * V, V, s.targets[i], &greedy);
-    score.greedy = score.greedy && greedy;
-  }
-  scores[s.option] = score;
 }
 
 }  // namespace

@@ -34,8 +34,8 @@ struct Scorer {
 using LogitsFunction =
     std::function<std::vector<float>(const std::vector<int32_t>& ids, int64_t B, int64_t T)>;
 
-// Runs requests through a model in padded batches, longest first. A request whose options are single tokens costs one
-// sequence however many options it has: all are read off the same position.
+// Runs requests through a model in padded batches, longest first. Options that differ only in their last token cost one
+// sequence, however many there are, and so does one that ends on the way of another.
 struct ModelScorer : Scorer {
   LogitsFunction logits;
   int64_t V = 0;            // size of the vocabulary

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "models/evaluate.h"
+#include "models/text/tokenizer.h"
 #include "models/text/world.h"
 
 namespace chalk {
@@ -60,8 +61,11 @@ struct WorldResult {
   bool passed = true;
 };
 
-// Scores every item once. `limit` > 0 keeps only that many items of each set, spread evenly: a quick look during training.
-std::vector<WorldResult> evaluate_world(Scorer& scorer, const World& world, int64_t limit = 0);
+// Scores every item once. An option is a whole word: the sum of its pieces' log-probabilities, less what belongs to options
+// that begin with the same pieces. `limit` > 0 keeps only that many items of each set, spread evenly: a quick look.
+// Throws UsageError if the tokenizer cannot express a word of the world.
+std::vector<WorldResult> evaluate_world(Scorer& scorer, const World& world, const Tokenizer& tokenizer,
+                                        int64_t limit = 0);
 
 bool all_passed(const std::vector<WorldResult>& results);
 std::string world_table(const std::vector<WorldResult>& results);  // for people

@@ -3,7 +3,6 @@
 
 #include "models/evaluate.h"
 #include "models/language_model.h"
-#include "models/text/tokenizer.h"
 
 namespace chalk {
 
@@ -17,16 +16,6 @@ inline LogitsFunction logits_of(LanguageModel& model) {
 
 inline ModelScorer make_scorer(LanguageModel& model) {
   return ModelScorer(logits_of(model), model.vocab_size(), model.context_length());
-}
-
-// What evaluation needs of a tokenizer. The tokenizer must outlive it.
-inline TextEncoder make_text_encoder(const Tokenizer& tokenizer) {
-  TextEncoder encoder;
-  encoder.encode = [&tokenizer](const std::string& text) { return tokenizer.encode(text); };
-  if (tokenizer.add_bos) encoder.bos = tokenizer.bos;
-  const std::optional<int32_t> opening = tokenizer.bos ? tokenizer.bos : tokenizer.eos;
-  if (opening) encoder.empty_context = *opening;
-  return encoder;
 }
 
 }  // namespace chalk

@@ -143,7 +143,7 @@ static int run(const Options& options, Context& context) {
   if (outcome.interrupted) return context.interrupted(options.out);
 
   ModelScorer scorer = make_scorer(*outcome.model);
-  const std::vector<WorldResult> results = evaluate_world(scorer, make_world());
+  const std::vector<WorldResult> results = evaluate_world(scorer, make_world(), *outcome.tokenizer);
   Report report("A small LLaMA learns Creature Town",
                 fmt::format("{} parameters, {} steps, {} of training on {} threads", human_count(double(outcome.parameters)),
                             outcome.steps, human_duration(outcome.seconds), context.threads));

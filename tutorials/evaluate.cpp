@@ -21,7 +21,7 @@ struct Options {
 };
 
 static void evaluate_world_task(const Options& options, const LoadedModel& loaded, Scorer& scorer, Context& context) {
-  const std::vector<WorldResult> results = evaluate_world(scorer, make_world(), options.limit);
+  const std::vector<WorldResult> results = evaluate_world(scorer, make_world(), *loaded.tokenizer, options.limit);
   Json world = {{"alias", "world"}};
   for (const WorldResult& r : results) {
     world[r.measure.name + ",none"] = r.value;
@@ -47,7 +47,7 @@ static GenerateFunction greedy_line(const LoadedModel& loaded) {
 }
 
 static void evaluate_files_task(const Options& options, const LoadedModel& loaded, Scorer& scorer, Context& context) {
-  const TextEncoder encoder = make_text_encoder(*loaded.tokenizer);
+  const TextEncoder encoder = text_encoder(*loaded.tokenizer);
   const auto files = is_folder(options.task) ? task_files(options.task) : std::vector<std::string>{options.task};
   if (files.empty()) throw FileError(options.task, "", "holds no .jsonl, .json or .csv file");
   std::vector<TaskResult> all;

@@ -22,7 +22,7 @@ Batch empty_batch(int64_t B, int64_t T, int32_t pad) {
   batch.B = B;
   batch.T = T;
   batch.ids.assign(size_t(B * T), pad);
-  batch.targets.assign(size_t(B * T), kIgnoreTarget);
+  batch.targets.assign(size_t(B * T), ignore_index);
   batch.weights.assign(size_t(B * T), 0.0f);
   return batch;
 }
@@ -89,7 +89,7 @@ class RowPacker {
     for (size_t i = 0; i < document.ids.size(); i++, used_++) {
       if (used_ < rows_.T) rows_.ids[row + used_] = document.ids[i];
       if (i == 0) continue;  // the token before it belongs to another document
-      rows_.targets[row + used_ - 1] = document.weights[i] == 0 ? kIgnoreTarget : document.ids[i];
+      rows_.targets[row + used_ - 1] = document.weights[i] == 0 ? ignore_index : document.ids[i];
       rows_.weights[row + used_ - 1] = document.weights[i];
     }
   }
@@ -100,7 +100,7 @@ class RowPacker {
   void open_row() {
     rows_.N++;
     rows_.ids.resize(size_t(rows_.N * rows_.T), pad_);
-    rows_.targets.resize(size_t(rows_.N * rows_.T), kIgnoreTarget);
+    rows_.targets.resize(size_t(rows_.N * rows_.T), ignore_index);
     rows_.weights.resize(size_t(rows_.N * rows_.T), 0.0f);
   }
 

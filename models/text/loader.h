@@ -7,17 +7,16 @@
 #include <utility>
 #include <vector>
 
+#include "autograd/ops.h"  // ignore_index
 #include "models/text/world.h"
 
 namespace chalk {
-
-constexpr int32_t kIgnoreTarget = -100;  // this position has no target: no loss, no gradient
 
 // What a training step eats. All three are (B, T), row-major.
 struct Batch {
   int64_t B = 0, T = 0;
   std::vector<int32_t> ids;      // inputs
-  std::vector<int32_t> targets;  // targets[b, t] = the token after ids[b, t], or kIgnoreTarget
+  std::vector<int32_t> targets;  // targets[b, t] = the token after ids[b, t], or ignore_index
   std::vector<float> weights;    // factor of the loss at [b, t]; 0 where the target is ignored
 };
 

@@ -22,17 +22,23 @@ std::string document_text(const Document& document) {
   return text;
 }
 
+std::vector<int32_t> encode_world(const Words& words, const Tokenizer& tokenizer, bool continues) {
+  std::vector<int32_t> ids;
+  for (const std::string& word : words) {
+    const std::vector<int32_t> pieces = encode_with_specials(tokenizer, continues ? " " + word : word);
+    ids.insert(ids.end(), pieces.begin(), pieces.end());
+    continues = true;
+  }
+  return ids;
+}
+
 TokenizedDocument encode_world(const Document& document, const Tokenizer& tokenizer, float answer_weight) {
   TokenizedDocument tokenized;
-  bool after_special = true;  // a space belongs to the word after it, but none stands at the start or after a special
   for (size_t i = 0; i < document.words.size(); ++i) {
-    const std::string& word = document.words[i];
-    const bool special = word.size() > 2 && word.front() == '<' && word.back() == '>';
-    for (int32_t id : encode_with_specials(tokenizer, special || after_special ? word : " " + word)) {
+    for (int32_t id : encode_world(Words{document.words[i]}, tokenizer, i > 0)) {
       tokenized.ids.push_back(id);
       tokenized.weights.push_back(document.answer[i] ? answer_weight : 1);
     }
-    after_special = special;
   }
   return tokenized;
 }

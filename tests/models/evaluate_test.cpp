@@ -84,6 +84,20 @@ TEST(ModelScorer, AgreesWithOneTokenAtATimeForAnyBatchSize) {
   }
 }
 
+TEST(ModelScorer, OptionsOnOneWayShareARow) {
+  int64_t rows = 0;
+  const LogitsFunction counting = [&rows](const std::vector<int32_t>& ids, int64_t B, int64_t T) {
+    rows += B;
+    return hashing_logits(ids, B, T, kV);
+  };
+  ModelScorer scorer(counting, kV, 64);
+  const ChoiceRequest request{{3, 9}, {{5}, {1, 2}, {1, 2, 4}, {7, 8}, {1}, {1, 2, 3}, {2, 2, 4}}};
+  const auto scores = scorer.score({request});
+  EXPECT_EQ(rows, 3);  // context + 1 2, context + 2 2, context + 7
+  for (size_t o = 0; o < request.options.size(); o++)
+    EXPECT_DOUBLE_EQ(scores[0][o].log_prob, direct(request.context, request.options[o])) << o;
+}
+
 TEST(ModelScorer, GreedyAndTruncation) {
   // A model that always predicts id + 1.
   const LogitsFunction successor = [](const std::vector<int32_t>& ids, int64_t B, int64_t T) {

@@ -33,7 +33,7 @@ TEST(PackRows, ByHand) {
   // Rows of 4 positions hold 5 tokens: [1 2 3 | 4 5], then [6 7 8 9] which does not fit behind them.
   const Rows rows = pack_rows({document({1, 2, 3}), document({4, 5}), document({6, 7, 8, 9})}, 4, 0);
   ASSERT_EQ(rows.N, 2);
-  const int32_t none = kIgnoreTarget;
+  const int32_t none = ignore_index;
   EXPECT_EQ(rows.ids, (std::vector<int32_t>{1, 2, 3, 4, 6, 7, 8, 9}));
   EXPECT_EQ(rows.targets, (std::vector<int32_t>{2, 3, none, 5, 7, 8, 9, none}));
   EXPECT_EQ(rows.weights, (std::vector<float>{1, 1, 0, 1, 1, 1, 1, 0}));
@@ -64,7 +64,7 @@ TEST(PackRows, TheWorldInRowsOf64) {
   }
   double weight = 0;
   for (size_t i = 0; i < rows.targets.size(); i++) {
-    const bool target = rows.targets[i] != kIgnoreTarget;
+    const bool target = rows.targets[i] != ignore_index;
     targets += target;
     weight += rows.weights[i];
     ASSERT_EQ(rows.weights[i] == 0, !target);
@@ -94,7 +94,7 @@ TEST(EncodeWorld, RepliesOnly) {
   EXPECT_EQ(d.weights, (std::vector<float>{0, 0, 0, 0, 0, 1, 1, 1, 0, 0, 0, 0}));
   const Rows rows = pack_rows({d}, 16, 0);
   EXPECT_EQ(
-      std::count_if(rows.targets.begin(), rows.targets.end(), [](int32_t t) { return t != kIgnoreTarget; }),
+      std::count_if(rows.targets.begin(), rows.targets.end(), [](int32_t t) { return t != ignore_index; }),
       3);
 }
 
@@ -129,7 +129,7 @@ TEST(RowLoader, SequentialBatchesCoverTheRowsOnce) {
   std::vector<int32_t> targets;
   for (int64_t i = 0; i < 3; i++)
     for (int32_t target : loader.sequential_batch(i).targets)
-      if (target != kIgnoreTarget) targets.push_back(target - 100);
+      if (target != ignore_index) targets.push_back(target - 100);
   EXPECT_EQ(targets, counting(11));
   EXPECT_THROW(loader.sequential_batch(3), Error);
 }
@@ -161,7 +161,7 @@ TEST(StreamLoader, SequentialBatchesPredictEveryTokenOnce) {
     for (int64_t i = 0; i < loader.sequential_batches(); i++) {
       const Batch batch = loader.sequential_batch(i);
       for (size_t p = 0; p < batch.targets.size(); p++) {
-        if (batch.targets[p] == kIgnoreTarget) continue;
+        if (batch.targets[p] == ignore_index) continue;
         targets.push_back(batch.targets[p]);
         EXPECT_EQ(batch.ids[p] + 1, batch.targets[p]);
       }

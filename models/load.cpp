@@ -58,21 +58,20 @@ Checkpoint to_checkpoint(LanguageModel& model) {
   return checkpoint;
 }
 
+std::unique_ptr<Tokenizer> find_tokenizer(const Checkpoint& checkpoint, const std::string& tokenizer_path) {
+  if (!tokenizer_path.empty()) return load_tokenizer(tokenizer_path);
+  if (is_folder(checkpoint.path)) return has_tokenizer(checkpoint.path) ? load_tokenizer(checkpoint.path) : nullptr;
+  const bool in_gguf = checkpoint.gguf_metadata.find("tokenizer.ggml.model") != nullptr;
+  return in_gguf ? tokenizer_from_gguf(checkpoint.gguf_metadata) : nullptr;
+}
+
 LoadedModel load_model(const std::string& model_path, const std::string& tokenizer_path, Device device) {
   LoadedModel loaded;
   const std::string newest = newest_checkpoint(model_path);
   loaded.path = newest.empty() ? model_path : newest;
   Checkpoint checkpoint = read_checkpoint(loaded.path);
-
-  if (!tokenizer_path.empty()) {
-    loaded.tokenizer = load_tokenizer(tokenizer_path);
-  } else if (is_folder(loaded.path)) {
-    loaded.tokenizer = load_tokenizer(loaded.path);
-  } else if (!checkpoint.gguf_metadata.empty()) {
-    loaded.tokenizer = tokenizer_from_gguf(checkpoint.gguf_metadata);
-  } else {
-    throw UsageError(loaded.path + " holds no tokenizer: give one with --tokenizer");
-  }
+  loaded.tokenizer = find_tokenizer(checkpoint, tokenizer_path);
+  if (!loaded.tokenizer) throw UsageError(loaded.path + " holds no tokenizer: give one with --tokenizer");
   loaded.model = make_model(std::move(checkpoint), device);
   if (loaded.tokenizer->vocab_size() > loaded.model->vocab_size()) {
     throw FileError(tokenizer_path.empty() ? loaded.path : tokenizer_path, "vocabulary",

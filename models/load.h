@@ -18,6 +18,9 @@ std::unique_ptr<LanguageModel> make_model(Checkpoint checkpoint, Device device);
 // Throws Error when a slot holds something that is not a plain Linear or norm: merge adapters first.
 Checkpoint to_checkpoint(LanguageModel& model);
 
+// The tokenizer in `tokenizer_path`; if that is empty, the one that lies in the checkpoint's folder or inside its GGUF, or null.
+std::unique_ptr<Tokenizer> find_tokenizer(const Checkpoint& checkpoint, const std::string& tokenizer_path);
+
 struct LoadedModel {
   std::unique_ptr<LanguageModel> model;
   std::unique_ptr<Tokenizer> tokenizer;

@@ -43,4 +43,27 @@ std::unique_ptr<Tokenizer> tokenizer_from_gguf(const GgufMetadata& metadata) {
   return make_gguf_tokenizer(data, metadata.path);
 }
 
+GgufMetadata tokenizer_to_gguf(const Tokenizer& tokenizer) {
+  const GgufTokenizerData data = gguf_tokenizer_data(tokenizer);
+  const std::string prefix = "tokenizer.ggml.";
+  GgufMetadata metadata;
+  const auto set_id = [&](const char* key, const std::optional<int64_t>& id) {
+    if (id) metadata.set(prefix + key, GgufValue::u32(uint32_t(*id)));
+  };
+  metadata.set(prefix + "model", GgufValue::text(data.model));
+  // llama.cpp warns when a file does not say how words are cut; "default" is its word for SentencePiece.
+  metadata.set(prefix + "pre", GgufValue::text(data.pre.empty() ? "default" : data.pre));
+  metadata.set(prefix + "tokens", GgufValue::texts(data.tokens));
+  if (!data.scores.empty())
+    metadata.set(prefix + "scores", GgufValue::f32s({data.scores.begin(), data.scores.end()}));
+  metadata.set(prefix + "token_type", GgufValue::i32s({data.token_types.begin(), data.token_types.end()}));
+  if (data.model == "gpt2") metadata.set(prefix + "merges", GgufValue::texts(data.merges));
+  set_id("bos_token_id", data.bos_token_id);
+  set_id("eos_token_id", data.eos_token_id);
+  set_id("padding_token_id", data.padding_token_id);
+  if (data.add_bos_token) metadata.set(prefix + "add_bos_token", GgufValue::boolean(*data.add_bos_token));
+  if (data.add_space_prefix) metadata.set(prefix + "add_space_prefix", GgufValue::boolean(*data.add_space_prefix));
+  return metadata;
+}
+
 }  // namespace chalk

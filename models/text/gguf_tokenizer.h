@@ -1,5 +1,5 @@
 #pragma once
-// The tokenizer inside a GGUF file, from the values of its tokenizer.ggml.* keys.
+// The tokenizer inside a GGUF file: from the values of its tokenizer.ggml.* keys, and back.
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -26,5 +26,9 @@ struct GgufTokenizerData {
 // FileError naming `path` and the key: unknown model or pre, arrays of different length, ids out of range,
 // tokens twice.
 std::unique_ptr<Tokenizer> make_gguf_tokenizer(const GgufTokenizerData& data, const std::string& path);
+
+// The other way, for writers of GGUF. Throws Error, naming what is in the way, for a tokenizer that the format cannot express: words and
+// characters, a pattern of one's own, merges that no scores imply.
+GgufTokenizerData gguf_tokenizer_data(const Tokenizer& tokenizer);
 
 }  // namespace chalk

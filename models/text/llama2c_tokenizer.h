@@ -28,6 +28,8 @@ class Llama2cTokenizer : public Tokenizer {
   int64_t vocab_size() const override { return int64_t(pieces_.size()); }
   std::string token(int32_t id) const override;
   void save(const std::string& folder) const override;
+  const std::vector<std::string>& pieces() const { return pieces_; }
+  const std::vector<float>& scores() const { return scores_; }
 
  private:
   std::vector<std::string> pieces_;

@@ -35,17 +35,28 @@ std::unique_ptr<Tokenizer> load_vocabulary(const std::string& path, const std::s
   }
 }
 
-std::unique_ptr<Tokenizer> load_from_folder(const std::string& folder) {
+// The tokenizer file of a folder; empty if there is none.
+std::string file_in(const std::string& folder) {
   for (const char* name :
        {"tokenizer.json", "tokenizer.model", "vocab.json", "encoder.json", "tokenizer.bin"}) {
-    if (file_exists(join_path(folder, name))) return load_tokenizer(join_path(folder, name));
+    if (file_exists(join_path(folder, name))) return join_path(folder, name);
   }
+  return "";
+}
+
+std::unique_ptr<Tokenizer> load_from_folder(const std::string& folder) {
+  const std::string file = file_in(folder);
+  if (!file.empty()) return load_tokenizer(file);
   throw FileError(folder, "",
                   "holds no tokenizer: expected tokenizer.json, tokenizer.model, vocab.json, encoder.json or "
                   "tokenizer.bin");
 }
 
 }  // namespace
+
+bool has_tokenizer(const std::string& folder) {
+  return !file_in(folder).empty();
+}
 
 std::unique_ptr<Tokenizer> load_tokenizer(const std::string& path) {
   if (is_folder(path)) return load_from_folder(path);

@@ -61,6 +61,7 @@ std::vector<int32_t> encode_with_specials(const Tokenizer& tokenizer, std::strin
 //   a folder                          the first of the above that it holds
 // FileError: the file is missing, is not one of these, or does not hold what it should.
 std::unique_ptr<Tokenizer> load_tokenizer(const std::string& path);
+bool has_tokenizer(const std::string& folder);  // holds it a file of one of these names?
 
 // The --tokenizer of a program: "char", "word" or "bpe:N" (N tokens) learned from `text`, anything else is a
 // path for load_tokenizer. A learned tokenizer has the given special tokens. UsageError: nothing to learn

@@ -68,7 +68,7 @@ static double accuracy(Classifier& model, const Points& points) {
 
 static Series train(const std::string& name, Classifier& model, Optimizer& optimizer, const Points& points) {
   Series curve{.name = name, .x = {}, .y = {}};
-  for (int64_t step = 0; step < steps; ++step) {
+  for (int64_t step = 0; step < kSteps; ++step) {
     const Tensor loss = cross_entropy(model.forward(points.x), points.labels);  // 1. how wrong, one number
     loss.backward();        // 2. dloss/dw for every parameter w
     optimizer.step(1);      // 3. a step downhill
@@ -94,7 +94,7 @@ static int lesson(Context& context) {
     SGD plain(model.parameters(), sgd);
     AdamW adaptive(model.parameters(), adamw);
     Optimizer& optimizer = adam ? static_cast<Optimizer&>(adaptive) : plain;
-    plot.series.push_back(train(name, model, optimizer, points, kSteps));
+    plot.series.push_back(train(name, model, optimizer, points));
     const std::vector<double>& losses = plot.series.back().y;
     result[name] = accuracy(model, unseen);
     print(fmt::format("{:<28}{:>11}{:>12.3f}{:>12.3f}{:>8.1f}%\n", name, model.parameter_count(),

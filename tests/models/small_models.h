@@ -1,6 +1,9 @@
 #pragma once
 // Two tiny models in which every parameter counts: biases and gains are random too, no two sizes are equal.
+#include <gtest/gtest.h>
+
 #include <memory>
+#include <ostream>
 
 #include "models/gpt2.h"
 #include "models/llama.h"
@@ -58,6 +61,10 @@ struct ModelCase {
     return std::string(architecture) == "gpt2" ? small_gpt2(device) : small_llama(device);
   }
 };
+
+inline void PrintTo(const ModelCase& c, std::ostream* out) {
+  *out << c.architecture << " on " << device_name(c.device);
+}
 
 inline const std::vector<ModelCase> kModelCases = {
     {"gpt2", Device::Plain}, {"gpt2", Device::CPU}, {"llama", Device::Plain}, {"llama", Device::CPU}};

@@ -87,10 +87,10 @@ class TiedHead : public testing::TestWithParam<ModelCase> {
     config.tie_word_embeddings = tied;
     return small_llama(GetParam().device, config);
   }
-  static Tensor parameter(LanguageModel& model, const std::string& suffix) {
+  static Tensor parameter(LanguageModel& model, const std::string& name) {
     for (const NamedTensor& p : model.parameters())
-      if (p.name.ends_with(suffix)) return p.tensor;
-    ADD_FAILURE() << "no parameter " << suffix;
+      if (p.name == name) return p.tensor;
+    ADD_FAILURE() << "no parameter " << name;
     return {};
   }
   static void backward(LanguageModel& model) {

@@ -20,7 +20,7 @@ MAKEFLAGS += $(if $(filter 0,$(MAKELEVEL)),-j$(shell nproc))# -jN on the command
 
 # Highway's static dispatch picks the best target of -march at compile time: one breakpoint per line (DESIGN section 2).
 # -ffp-contract=off: a*b+c is fused only where a kernel says MulAdd, so plain and cpu round where their text says.
-CXXFLAGS_ALL = -std=c++20 -Wall -Wextra -Wno-psabi -g -fno-omit-frame-pointer -ffp-contract=off $(OPENMP) -I. \
+CXXFLAGS_ALL = -std=c++20 -Wall -Wextra -Wno-psabi $(if $(SAN),-g1,-g) -fno-omit-frame-pointer -ffp-contract=off $(OPENMP) -I. \
   -march=$(ARCH) -DHWY_COMPILE_ONLY_STATIC $(if $(DEBUG)$(SAN),-D_GLIBCXX_ASSERTIONS) \
   $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all) $(CXXFLAGS)
 OPT      = $(OPT_CODE)

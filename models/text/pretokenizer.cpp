@@ -4,6 +4,8 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
+#include <algorithm>
+
 #include "autograd/check.h"
 #include "models/text/utf8.h"
 
@@ -19,7 +21,12 @@ const char* const kQwen2Pattern = R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{
 namespace {
 
 constexpr size_t kLongestPattern = 16384;
-constexpr uint32_t kMatchLimit = 50'000'000;  // backtracking steps for one match
+
+// Backtracking steps for one match. The published patterns need about one for each byte of the text at worst (a long
+// run of spaces); a pattern that asks for much more would never end.
+uint32_t match_limit(size_t text_size) {
+  return uint32_t(std::min<uint64_t>(1'000'000 + 4 * uint64_t(text_size), UINT32_MAX));
+}
 
 // The trap: PCRE2's \s takes U+180E (Mongolian vowel separator) for a space, the regular expressions that the
 // published tokenizers were made with do not. So \s is spelled out as Unicode's White_Space property, without
@@ -60,11 +67,7 @@ std::string pcre2_message(int code) {
 
 struct Pretokenizer::Code {
   pcre2_code* code = nullptr;
-  pcre2_match_context* limits = nullptr;
-  ~Code() {
-    pcre2_match_context_free(limits);
-    pcre2_code_free(code);
-  }
+  ~Code() { pcre2_code_free(code); }
 };
 
 Pretokenizer::Pretokenizer(const std::string& pattern, const std::string& path, const std::string& field)
@@ -85,25 +88,28 @@ Pretokenizer::Pretokenizer(const std::string& pattern, const std::string& path, 
                     "cannot compile the pattern " + in_quotes(pattern) + ": " + pcre2_message(error));
   pcre2_jit_compile(code->code,
                     PCRE2_JIT_COMPLETE);  // where it cannot, pcre2_match interprets: slower, same result
-  code->limits = pcre2_match_context_create(nullptr);
-  pcre2_set_match_limit(code->limits, kMatchLimit);
   code_ = code;
 }
 
 namespace {
 
-// The place where PCRE2 writes the bounds of a match: one per thread and call, since a pattern is shared.
+// What PCRE2 writes to during a match: the bounds, and the limit. One per thread, since a pattern is shared.
 struct MatchData {
   pcre2_match_data* data = pcre2_match_data_create(1, nullptr);
-  ~MatchData() { pcre2_match_data_free(data); }
+  pcre2_match_context* context = pcre2_match_context_create(nullptr);
+  ~MatchData() {
+    pcre2_match_data_free(data);
+    pcre2_match_context_free(context);
+  }
 };
 
 }  // namespace
 
 bool Pretokenizer::match(std::string_view text, size_t at, size_t* begin, size_t* end) const {
   thread_local const MatchData match;
+  pcre2_set_match_limit(match.context, match_limit(text.size()));
   const int found = pcre2_match(code_->code, PCRE2_SPTR(text.data()), text.size(), at, PCRE2_NO_UTF_CHECK,
-                                match.data, code_->limits);
+                                match.data, match.context);
   if (found == PCRE2_ERROR_NOMATCH) return false;
   check(found >= 0, "pre-tokenisation pattern failed at byte {} of the text: {}", at, pcre2_message(found));
   *begin = pcre2_get_ovector_pointer(match.data)[0];

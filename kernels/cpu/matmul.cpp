@@ -17,7 +17,8 @@ namespace chalk::cpu {
 static constexpr int64_t block_k = 384;             // a panel of 384 x 32 numbers: 48 KiB
 static constexpr int64_t block_n = 2048;            // a packed block: at most 3 MiB
 static constexpr int64_t block_m = 32 * tile_rows;  // rows of op(a) that stay in the second-level cache
-static constexpr int64_t few_rows = 8;              // up to here, reading b once is all that counts
+static constexpr int64_t dot_group = 8;             // rows of a that meet a row of b at once
+static constexpr int64_t few_rows = 32;  // up to here b (N, K) is read as it lies: packing would not pay
 
 static int64_t ceil_div(int64_t a, int64_t b) {
   return (a + b - 1) / b;
@@ -78,11 +79,14 @@ static void dot_rows(float* y, const float* a, const float* b, int64_t N, int64_
     for (int n = 0; n < outputs; ++n) sums[m][n] = simd::zero();
   }
   simd::over_span(K, [&](int64_t k, auto part) {
+    simd::V b_n[outputs];
 #pragma GCC unroll 4
-    for (int n = 0; n < outputs; ++n) {
-      const simd::V b_n = part.load(b + n * K + k);
+    for (int n = 0; n < outputs; ++n) b_n[n] = part.load(b + n * K + k);
 #pragma GCC unroll 8
-      for (int m = 0; m < rows; ++m) sums[m][n] = simd::mul_add(b_n, part.load(a + m * K + k), sums[m][n]);
+    for (int m = 0; m < rows; ++m) {
+      const simd::V a_m = part.load(a + m * K + k);
+#pragma GCC unroll 4
+      for (int n = 0; n < outputs; ++n) sums[m][n] = simd::mul_add(a_m, b_n[n], sums[m][n]);
     }
   });
 #pragma GCC unroll 8
@@ -96,71 +100,71 @@ static void dot_rows(float* y, const float* a, const float* b, int64_t N, int64_
   }
 }
 
+// Rows of a against the rows begin ≤ n < end of b.
 template <int rows>
-static void few_rows_transposed(float* y, const float* a, const float* b, int64_t N, int64_t K,
-                                Epilogue epilogue) {
+static void dot_group_rows(float* y, const float* a, const float* b, int64_t begin, int64_t end, int64_t N,
+                           int64_t K, Epilogue epilogue) {
   constexpr int outputs = rows <= 4 ? 4 : 2;
-  parallel_for(N, 4 * std::max<int64_t>(1, memory_grain / (4 * std::max<int64_t>(1, K))),
-               [&](int64_t begin, int64_t end) {
-                 const auto from = [&](int64_t n) {
-                   return Epilogue{epilogue.add, epilogue.bias ? epilogue.bias + n : nullptr};
-                 };
-                 int64_t n = begin;
-                 for (; n + outputs <= end; n += outputs)
-                   dot_rows<rows, outputs>(y + n, a, b + n * K, N, K, from(n));
-                 for (; n < end; ++n) dot_rows<rows, 1>(y + n, a, b + n * K, N, K, from(n));
-               });
+  const auto from = [&](int64_t n) {
+    return Epilogue{epilogue.add, epilogue.bias ? epilogue.bias + n : nullptr};
+  };
+  int64_t n = begin;
+  for (; n + outputs <= end; n += outputs) dot_rows<rows, outputs>(y + n, a, b + n * K, N, K, from(n));
+  for (; n < end; ++n) dot_rows<rows, 1>(y + n, a, b + n * K, N, K, from(n));
 }
 
-// b (K, N): y_m += a_mk · b_k for four k at a time, over a strip of columns that stays in the first-level cache.
+// b (N, K): a chunk of its rows is fetched once; after the first group of rows of a it comes from the cache.
+static void few_rows_transposed(float* y, const float* a, const float* b, const MatmulShape& s,
+                                Epilogue epilogue) {
+  using Kernel = void(float*, const float*, const float*, int64_t, int64_t, int64_t, int64_t, Epilogue);
+  static constexpr Kernel* kernels[dot_group] = {dot_group_rows<1>, dot_group_rows<2>, dot_group_rows<3>,
+                                                 dot_group_rows<4>, dot_group_rows<5>, dot_group_rows<6>,
+                                                 dot_group_rows<7>, dot_group_rows<8>};
+  const int64_t grain = 4 * std::max<int64_t>(1, memory_grain / (4 * std::max<int64_t>(1, s.K)));
+  parallel_for(s.N, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t m = 0; m < s.M; m += dot_group) {
+      const int64_t rows = std::min(dot_group, s.M - m);
+      kernels[rows - 1](y + m * s.N, a + m * s.K, b, begin, end, s.N, s.K, epilogue);
+    }
+  });
+}
+
+// y += Σ_j a_j · b_j for `count` ≤ 4 neighbouring rows of b, which are N apart.
+static void add_scaled_rows(float* y, int64_t width, const float* a, const float* b, int64_t N,
+                            int64_t count) {
+  using simd::V;
+  if (count == 4) {  // y is loaded and stored once for four rows
+    const V a0 = simd::set(a[0]), a1 = simd::set(a[1]), a2 = simd::set(a[2]), a3 = simd::set(a[3]);
+    const auto f = [&](V b0, V b1, V b2, V b3) {
+      return simd::mul_add(a0, b0, a1 * b1) + simd::mul_add(a2, b2, a3 * b3);
+    };
+    simd::add_map(y, width, f, b, b + N, b + 2 * N, b + 3 * N);
+    return;
+  }
+  for (int64_t j = 0; j < count; ++j) {
+    const auto f = [&](V b_j) { return simd::set(a[j]) * b_j; };
+    simd::add_map(y, width, f, b + j * N);
+  }
+}
+
+// b (K, N): each row of b is added to all rows of y, over a strip of columns that stays in the first-level cache.
 static void few_rows_plain(float* y, const float* a, const float* b, const MatmulShape& s,
                            Epilogue epilogue) {
-  using simd::V;
   parallel_for(s.N, 256, [&](int64_t begin, int64_t end) {
     const int64_t width = end - begin;
     for (int64_t m = 0; m < s.M; ++m) {
       float* y_m = y + m * s.N + begin;
       if (!epilogue.add) std::fill_n(y_m, width, 0.0f);
-      if (epilogue.bias)
-        simd::add_map(
-            y_m, width, [](V v) { return v; }, epilogue.bias + begin);
+      const float one = 1;
+      if (epilogue.bias) add_scaled_rows(y_m, width, &one, epilogue.bias + begin, 0, 1);
     }
     for (int64_t k = 0; k < s.K; k += 4) {
       const int64_t count = std::min<int64_t>(4, s.K - k);
       for (int64_t m = 0; m < s.M; ++m) {
-        float* y_m = y + m * s.N + begin;
-        const float* a_mk = a + m * s.K + k;
-        const float* b_k = b + k * s.N + begin;
-        if (count == 4) {
-          const V a0 = simd::set(a_mk[0]), a1 = simd::set(a_mk[1]), a2 = simd::set(a_mk[2]),
-                  a3 = simd::set(a_mk[3]);
-          const auto f = [&](V b0, V b1, V b2, V b3) {
-            return simd::mul_add(a0, b0, a1 * b1) + simd::mul_add(a2, b2, a3 * b3);
-          };
-          simd::add_map(y_m, width, f, b_k, b_k + s.N, b_k + 2 * s.N, b_k + 3 * s.N);
-        } else {
-          for (int64_t j = 0; j < count; ++j) {
-            const V a_j = simd::set(a_mk[j]);
-            simd::add_map(
-                y_m, width, [&](V b) { return a_j * b; }, b_k + j * s.N);
-          }
-        }
+        add_scaled_rows(y + m * s.N + begin, width, a + m * s.K + k, b + k * s.N + begin, s.N, count);
       }
     }
   });
-}
-
-static void multiply_few_rows(float* y, const float* a, const float* b, const MatmulShape& s,
-                              Epilogue epilogue) {
-  if (!s.transpose_b || s.K == 0) {
-    few_rows_plain(y, a, b, s, epilogue);
-    return;
-  }
-  using Kernel = void(float*, const float*, const float*, int64_t, int64_t, Epilogue);
-  static constexpr Kernel* kernels[few_rows] = {
-      few_rows_transposed<1>, few_rows_transposed<2>, few_rows_transposed<3>, few_rows_transposed<4>,
-      few_rows_transposed<5>, few_rows_transposed<6>, few_rows_transposed<7>, few_rows_transposed<8>};
-  kernels[s.M - 1](y, a, b, s.N, s.K, epilogue);
 }
 
 void matmul(float* y, const float* a, const float* b, const float* bias, const MatmulShape& s,
@@ -168,7 +172,8 @@ void matmul(float* y, const float* a, const float* b, const float* bias, const M
   if (s.M == 0 || s.N == 0) return;
   const Epilogue first = {s.accumulate, bias};
   if (has_few_rows(s) || s.K == 0) {  // K = 0: y = [y +] bias
-    multiply_few_rows(y, a, b, s, first);
+    const auto multiply = s.transpose_b && s.K > 0 ? few_rows_transposed : few_rows_plain;
+    multiply(y, a, b, s, first);
     return;
   }
   const View a_view = s.transpose_a ? View{a, 1, s.M} : View{a, s.K, 1};

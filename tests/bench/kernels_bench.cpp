@@ -172,6 +172,7 @@ void register_matmuls() {
       // Decoding: one and four tokens
       {"decode", 1, 2304, 768, false, true, false},
       {"decode", 4, 2304, 768, false, true, false},
+      {"prompt", 24, 2304, 768, false, true, false},
   };
   for (const Case& c : cases) {
     const std::string name = std::string("matmul/") + c.what + "/" + std::to_string(c.M) + "x" +

@@ -29,7 +29,7 @@ void check(MatmulShape s, bool with_bias, int64_t misalignment) {
 }
 
 TEST(CpuMatmul, EverySmallShape) {
-  for (int64_t M : {0, 1, 2, 3, 5, 8, 9, 12, 13, 25}) {
+  for (int64_t M : {0, 1, 2, 3, 5, 8, 9, 12, 13, 25, 37}) {
     for (int64_t N = 0; N <= 2 * cpu::simd::lanes + 2; ++N) {
       for (int64_t K : {0, 1, 5, 19}) {
         for (int bits = 0; bits < 16; ++bits) {
@@ -43,8 +43,8 @@ TEST(CpuMatmul, EverySmallShape) {
 
 TEST(CpuMatmul, RealShapes) {
   const int64_t sizes[][3] = {{512, 384, 128}, {512, 128, 344}, {512, 417, 128}, {384, 128, 512},
-                              {128, 128, 344}, {100, 70, 1000}, {1, 1000, 300},  {4, 500, 777},
-                              {8, 333, 129},   {64, 2100, 100}};
+                              {128, 128, 344}, {100, 70, 1000}, {1, 1000, 300},  {17, 300, 129},
+                              {32, 200, 400},  {4, 500, 777},   {8, 333, 129},   {64, 2100, 100}};
   for (const auto& size : sizes) {
     for (int bits = 0; bits < 4; ++bits) {
       check({size[0], size[1], size[2], (bits & 1) != 0, (bits & 2) != 0, bits == 0}, bits == 2, bits % 3);

@@ -33,8 +33,9 @@ void adamw_step(float* w, float* m, float* v, const float* grad, int64_t count, 
       part.store(m + i, m_i);
       part.store(v + i, v_i);
       // w = w − (lr · weight_decay · w + rate · m / (√(v · inverse2) + eps))
-      // The two small terms are added first: w is rounded once, and 1 − lr · weight_decay, which float cannot hold, is not
-      // needed (its rounding, 3e-8, would shrink every weight of the model by the same wrong factor).
+      // The two small terms are added first: w is rounded once, and 1 − lr · weight_decay, which float cannot
+      // hold, is not needed (its rounding, 3e-8, would shrink every weight of the model by the same wrong
+      // factor).
       const V w_i = part.load(w + i);
       const V update = rate * m_i / (simd::hn::Sqrt(v_i * inverse2) + eps);
       part.store(w + i, w_i - mul_add(decay, w_i, update));

@@ -1,9 +1,10 @@
 // Attention with SIMD, in blocks of queries x keys (FlashAttention-2). Contract: kernels/attention.h.
 //
-// A block of scores is a small matrix product, so it runs on the tile of kernels/cpu/tile.h: keys and values are packed
-// into panels on the stack, block by block, and the scores of a block never leave the cache. A task is one (b, head,
-// block of queries) in forward and one (b, key/value head) in backward; no two tasks write the same number, and each adds
-// in a fixed order, so the result does not depend on the number of threads.
+// A block of scores is a small matrix product, so it runs on the tile of kernels/cpu/tile.h: keys and values
+// are packed into panels on the stack, block by block, and the scores of a block never leave the cache. A
+// task is one (b, head, block of queries) in forward and one (b, key/value head) in backward; no two tasks
+// write the same number, and each adds in a fixed order, so the result does not depend on the number of
+// threads.
 
 #include "kernels/attention.h"
 
@@ -33,7 +34,8 @@ static KeyRange clamped(KeyRange range, int64_t start, int64_t count) {
   return {first, std::clamp<int64_t>(range.last - start, first, count)};
 }
 
-// y (rows, columns) [+]= a (rows, K) · packed (K, columns) for one tile of rows, where only the k of `range` count.
+// y (rows, columns) [+]= a (rows, K) · packed (K, columns) for one tile of rows, where only the k of `range`
+// count.
 static void multiply_rows(float* y, int64_t y_width, View a, const float* packed, int64_t rows,
                           int64_t columns, int64_t K, KeyRange range, bool add) {
   for (int64_t c = 0; c < columns; c += tile_columns) {
@@ -130,7 +132,8 @@ static void forward_tile(float* y, RunningSoftmax* softmax, View q, const float*
   multiply_rows(y, heads.q_row, {p, block_keys, 1}, v_panels, rows, s.D, keys, seen, true);
 }
 
-// Queries i0 … i0 + rows − 1 of one head. y, q: row 0 of that head, lse: number 0 of it; k, v: row 0 of its kv head.
+// Queries i0 … i0 + rows − 1 of one head. y, q: row 0 of that head, lse: number 0 of it; k, v: row 0 of its
+// kv head.
 static void forward_block(float* y, float* lse, const float* q, const float* k, const float* v, int64_t i0,
                           int64_t rows, const Heads& heads) {
   const AttentionShape& s = heads.s;
@@ -138,7 +141,8 @@ static void forward_block(float* y, float* lse, const float* q, const float* k, 
   RunningSoftmax softmax[block_queries];
   for (int64_t r = 0; r < rows; ++r) std::fill_n(y + (i0 + r) * heads.q_row, s.D, 0.0f);
 
-  // Causal: no block beyond the last query's last key is ever looked at; window: none before the first query's first.
+  // Causal: no block beyond the last query's last key is ever looked at; window: none before the first
+  // query's first.
   const int64_t end = allowed_keys(s, i0 + rows - 1).last;
   for (int64_t j0 = allowed_keys(s, i0).first; j0 < end; j0 += block_keys) {
     const int64_t keys = std::min(block_keys, end - j0);
@@ -200,7 +204,8 @@ void attention_forward(float* y, float* lse, const float* q, const float* k, con
 
 // ---- backward
 
-// What one task of backward works on: row 0 of a query head and of its key/value head; dq, dk, dv may be null.
+// What one task of backward works on: row 0 of a query head and of its key/value head; dq, dk, dv may be
+// null.
 struct BackwardHead {
   float *dq, *dk, *dv;
   const float *dy, *q, *k, *v, *lse, *D_sums;  // D_i = Σ dy_i·y_i

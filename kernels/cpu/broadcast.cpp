@@ -11,8 +11,9 @@
 namespace chalk::cpu {
 using simd::V;
 
-// The same broadcast with as few axes as possible: axes of length 1 are dropped, and two neighbours that a, b and y all
-// walk through without a jump become one. (N, C) + (C) keeps two axes, (B, T, C) + (B, T, C) becomes one long row.
+// The same broadcast with as few axes as possible: axes of length 1 are dropped, and two neighbours that a, b
+// and y all walk through without a jump become one. (N, C) + (C) keeps two axes, (B, T, C) + (B, T, C)
+// becomes one long row.
 static BroadcastShape merge_axes(const BroadcastShape& s) {
   BroadcastShape merged = {{1, 1, 1, 1}, {0, 0, 0, 0}, {0, 0, 0, 0}};
   int to = 3;  // the innermost axis not yet filled; axes are taken from the inside out

@@ -1,5 +1,6 @@
 #pragma once
-// Sums over the rows of a matrix (gradients of biases and norm weights), in an order that no thread count can change.
+// Sums over the rows of a matrix (gradients of biases and norm weights), in an order that no thread count can
+// change.
 
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/simd.h"
@@ -7,8 +8,8 @@
 namespace chalk::cpu {
 
 // y_c += Σ_n f(n, c),  n < N, c < C. f(n, c, part) gives the vector of the columns that start at c.
-// A thread owns whole columns and adds their rows in four interleaved running sums: short sums round less, and the
-// additions overlap.
+// A thread owns whole columns and adds their rows in four interleaved running sums: short sums round less,
+// and the additions overlap.
 template <class F>
 void add_column_sums(float* y, int64_t N, int64_t C, F&& f) {
   const int64_t columns = std::max<int64_t>(simd::lanes, memory_grain / std::max<int64_t>(1, N));

@@ -19,7 +19,8 @@ void embedding_forward(float* y, const float* weight, const int32_t* ids, int64_
 
 void embedding_backward(float* dweight, const float* dy, const int32_t* ids, int64_t N, int64_t /*V*/,
                         int64_t C) {
-  // Two rows may meet in the same dweight row, so a thread owns a strip of columns and visits all rows in order.
+  // Two rows may meet in the same dweight row, so a thread owns a strip of columns and visits all rows in
+  // order.
   const int64_t strip = std::max<int64_t>(simd::lanes, memory_grain / std::max<int64_t>(1, N));
   parallel_for(C, strip, [&](int64_t begin, int64_t end) {
     for (int64_t n = 0; n < N; ++n) {

@@ -27,8 +27,8 @@ void gelu_tanh_forward(float* y, const float* x, int64_t count) {
 void gelu_tanh_backward(float* dx, const float* dy, const float* x, int64_t count) {
   parallel_for(count, math_grain, [&](int64_t begin, int64_t end) {
     const auto f = [](V dy, V x) {
-      // s = σ(2u) and 1 − s from e^−2u: subtracting s from 1 would lose the digits that (2u)', up to x², magnifies.
-      // (The limit keeps e · s from becoming ∞ · 0; e^80 is as good as ∞ here.)
+      // s = σ(2u) and 1 − s from e^−2u: subtracting s from 1 would lose the digits that (2u)', up to x²,
+      // magnifies. (The limit keeps e · s from becoming ∞ · 0; e^80 is as good as ∞ here.)
       const V e = simd::exp(simd::hn::Min(simd::hn::Neg(twice_u(x)), set(80.0f)));
       const V s = set(1.0f) / (set(1.0f) + e), one_minus_s = e * s;
       // (2u)' = 2√(2/π) · (1 + 3 · 0.044715 x²)

@@ -1,9 +1,10 @@
 // Matrix product with SIMD, in the manner of BLIS (Van Zee & van de Geijn 2015). Contract: kernels/matmul.h.
 //
-// The product is cut into blocks of at most block_k x block_n numbers of op(b). Each block is packed into panels of
-// tile_columns columns (kernels/cpu/tile.h), which makes all transposes alike; then tiles of y are computed, panel by
-// panel, so that a panel stays in the first-level cache and a block of rows of op(a) in the second. Threads share the
-// tiles of y. The sum over k is never split between threads: each number of y is always added up in the same order.
+// The product is cut into blocks of at most block_k x block_n numbers of op(b). Each block is packed into
+// panels of tile_columns columns (kernels/cpu/tile.h), which makes all transposes alike; then tiles of y are
+// computed, panel by panel, so that a panel stays in the first-level cache and a block of rows of op(a) in
+// the second. Threads share the tiles of y. The sum over k is never split between threads: each number of y
+// is always added up in the same order.
 
 #include "kernels/matmul.h"
 
@@ -44,7 +45,8 @@ static void multiply_block(float* y, int64_t y_width, View a, const float* packe
                            int64_t K, Epilogue epilogue) {
   const int64_t panels = ceil_div(N, tile_columns), row_tiles = ceil_div(M, tile_rows);
   const int64_t block_tiles = block_m / tile_rows;
-  // Tiles in the order: block of rows, panel, tile of rows. A chunk is 768 · 12 · 32 multiply-adds or more: 3 µs.
+  // Tiles in the order: block of rows, panel, tile of rows. A chunk is 768 · 12 · 32 multiply-adds or more: 3
+  // µs.
   const int64_t grain = std::max<int64_t>(1, 768 / K);
   parallel_for(row_tiles * panels, grain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
@@ -69,7 +71,8 @@ static void pack_block(float* packed, View b, int64_t N, int64_t K) {
   });
 }
 
-// ---- few rows of a (decoding): b is far larger than a and y, so it is read once, in the order it lies in memory.
+// ---- few rows of a (decoding): b is far larger than a and y, so it is read once, in the order it lies in
+// memory.
 
 // b (N, K):  y_mn = [y_mn +] a_m · b_n [+ bias_n] for `outputs` neighbouring n: their sums run side by side.
 template <int rows, int outputs>
@@ -147,7 +150,8 @@ static void add_scaled_rows(float* y, int64_t width, const float* a, const float
   }
 }
 
-// b (K, N): each row of b is added to all rows of y, over a strip of columns that stays in the first-level cache.
+// b (K, N): each row of b is added to all rows of y, over a strip of columns that stays in the first-level
+// cache.
 static void few_rows_plain(float* y, const float* a, const float* b, const MatmulShape& s,
                            Epilogue epilogue) {
   parallel_for(s.N, 256, [&](int64_t begin, int64_t end) {

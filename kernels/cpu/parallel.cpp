@@ -1,10 +1,11 @@
-// The threads behind parallel_for. OpenMP says how many (omp_get_max_threads()); the loop itself is ours, for one reason:
-// an OpenMP loop ends when the last *thread* has passed it, so on a busy machine each of the hundreds of small loops of a
-// training step waits until the scheduler has run every thread of the team. Here a loop ends when the last *chunk* is done:
-// a thread that is not running has taken no chunk, and nobody waits for it.
+// The threads behind parallel_for. OpenMP says how many (omp_get_max_threads()); the loop itself is ours, for
+// one reason: an OpenMP loop ends when the last *thread* has passed it, so on a busy machine each of the
+// hundreds of small loops of a training step waits until the scheduler has run every thread of the team. Here
+// a loop ends when the last *chunk* is done: a thread that is not running has taken no chunk, and nobody
+// waits for it.
 //
-// Every thread begins with its own range of chunks, the same one for the same shape, so that a tensor's parts stay in the
-// cache of the core that wrote them; then it helps the others.
+// Every thread begins with its own range of chunks, the same one for the same shape, so that a tensor's parts
+// stay in the cache of the core that wrote them; then it helps the others.
 
 #include "kernels/cpu/parallel.h"
 
@@ -18,8 +19,8 @@ namespace chalk::cpu {
 namespace {
 
 constexpr int most_threads = 256;
-constexpr int spins_before_sleep =
-    4000;  // about 50 µs: the next op of a training step comes sooner than that
+// About 50 µs: the next op of a training step comes sooner than that.
+constexpr int spins_before_sleep = 4000;
 
 void pause() {
 #if defined(__x86_64__)
@@ -64,7 +65,8 @@ struct Pool {
       for (int i = 0; i < spins_before_sleep && jobs.load() == seen; ++i) pause();
       jobs.wait(seen);  // returns at once if there was a job meanwhile
       seen = jobs.load();
-      // Enter, then look whether the door is still open; the caller closes it, then looks whether anybody is inside.
+      // Enter, then look whether the door is still open; the caller closes it, then looks whether anybody is
+      // inside.
       active.fetch_add(1);
       if (open.load() && self < threads) take_chunks(self);
       active.fetch_sub(1);

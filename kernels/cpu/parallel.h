@@ -1,18 +1,18 @@
 #pragma once
 // Threads: parallel_for, and how much work makes a thread worth waking.
 //
-// Determinism: a chunk is always `grain` items, whatever the number of threads, and no result may depend on which thread
-// ran it. Kernels that add up numbers across items therefore either own their outputs (a strip of columns) or add one
-// partial sum per chunk in order.
+// Determinism: a chunk is always `grain` items, whatever the number of threads, and no result may depend on
+// which thread ran it. Kernels that add up numbers across items therefore either own their outputs (a strip
+// of columns) or add one partial sum per chunk in order.
 
 #include <algorithm>
 #include <cstdint>
 
 namespace chalk::cpu {
 
-// Numbers per chunk for loops that only move memory, and for loops that compute an exponential per number. One chunk
-// then takes a few µs, several times what it costs to hand it to another thread; a tensor of one chunk stays on the
-// calling thread.
+// Numbers per chunk for loops that only move memory, and for loops that compute an exponential per number.
+// One chunk then takes a few µs, several times what it costs to hand it to another thread; a tensor of one
+// chunk stays on the calling thread.
 inline constexpr int64_t memory_grain = 16384;
 inline constexpr int64_t math_grain = 4096;
 

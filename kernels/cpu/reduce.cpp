@@ -9,8 +9,8 @@
 namespace chalk::cpu {
 using simd::V;
 
-// Σ part(begin, end) over at most 64 chunks: each chunk is summed in float lanes, the chunks in double and in order.
-// The chunks depend on `count` alone, so the sum has the same bits with any number of threads.
+// Σ part(begin, end) over at most 64 chunks: each chunk is summed in float lanes, the chunks in double and in
+// order. The chunks depend on `count` alone, so the sum has the same bits with any number of threads.
 template <class F>
 static float sum_in_chunks(int64_t count, F&& part) {
   constexpr int64_t max_chunks = 64;

@@ -1,10 +1,12 @@
 #pragma once
-// SIMD in ten words: load, store, over_span, map, add_map, sum, sum_squares, dot, max, set; and the curves exp, log, sigmoid,
-// erf. Everything under kernels/cpu is written with these, on Google Highway with static dispatch: V is the
-// widest vector of floats of the machine the file was compiled for (16 numbers with AVX-512, 8 with AVX2).
+// SIMD in ten words: load, store, over_span, map, add_map, sum, sum_squares, dot, max, set; and the curves
+// exp, log, sigmoid, erf. Everything under kernels/cpu is written with these, on Google Highway with static
+// dispatch: V is the widest vector of floats of the machine the file was compiled for (16 numbers with
+// AVX-512, 8 with AVX2).
 //
-// The tail of a span, the last n mod lanes numbers, is handled here and nowhere else: over_span() calls its body once
-// per whole vector and once with a Part that touches only the numbers that exist. Nothing reads or writes past the end.
+// The tail of a span, the last n mod lanes numbers, is handled here and nowhere else: over_span() calls its
+// body once per whole vector and once with a Part that touches only the numbers that exist. Nothing reads or
+// writes past the end.
 
 #include <hwy/highway.h>
 // (highway.h must come first)
@@ -139,9 +141,10 @@ inline float max(const float* x, int64_t count) {
   return max_of_lanes(best);
 }
 
-// e^x = 2ⁿ · e^r with n the integer nearest to x / ln 2, so |r| ≤ ln 2 / 2, and e^r = 1 + r + r² q(r); q was fitted for this
-// file (least squares reweighted to minimax, relative error of e^r 3e-9). With float rounding: relative error < 2⁻²³.
-// Below −87.3, where the answer is no normal float, it is 0; above 88.3 it is +∞ (a little early); NaN stays NaN.
+// e^x = 2ⁿ · e^r with n the integer nearest to x / ln 2, so |r| ≤ ln 2 / 2, and e^r = 1 + r + r² q(r); q was
+// fitted for this file (least squares reweighted to minimax, relative error of e^r 3e-9). With float
+// rounding: relative error < 2⁻²³. Below −87.3, where the answer is no normal float, it is 0; above 88.3 it
+// is +∞ (a little early); NaN stays NaN.
 inline V exp(V x) {
   const hn::RebindToSigned<D> i32;
   const V n = hn::Round(x * set(1.44269504088896341f));
@@ -170,7 +173,8 @@ inline V sigmoid(V x) {
 
 // erf(x) = 2/√π ∫₀ˣ e^(−t²) dt. Two fits made for this file (least squares reweighted to minimax):
 //   |x| < 1: x · p(x²), relative error 2e-9        |x| ≥ 1: 1 − e^q(|x|), absolute error 1e-9 up to |x| = 4
-// From 4 on erfc(x) < 2⁻²⁵, so the clamp loses nothing. With float rounding the absolute error is below 1.5e-7.
+// From 4 on erfc(x) < 2⁻²⁵, so the clamp loses nothing. With float rounding the absolute error is below
+// 1.5e-7.
 inline V erf(V x) {
   const V t = x * x;
   V p = set(7.889123010e-05f);

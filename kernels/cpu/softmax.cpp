@@ -1,4 +1,5 @@
-// Softmax and log-softmax with SIMD: one row at a time, rows spread over the threads. Contract: kernels/softmax.h.
+// Softmax and log-softmax with SIMD: one row at a time, rows spread over the threads. Contract:
+// kernels/softmax.h.
 
 #include "kernels/softmax.h"
 
@@ -47,7 +48,8 @@ void log_softmax_forward(float* y, const float* x, int64_t N, int64_t C) {
       const V max = set(simd::max(x + n * C, C));
       const float total = simd::sum(
           C, [&](V x) { return simd::exp(x - max); }, x + n * C);
-      // y = (x − max) − log Σ e^(x − max): subtracted in this order, because max may be large and the log is not
+      // y = (x − max) − log Σ e^(x − max): subtracted in this order, because max may be large and the log is
+      // not
       const V log_total = set(std::log(total));
       simd::map(
           y + n * C, C, [&](V x) { return x - max - log_total; }, x + n * C);

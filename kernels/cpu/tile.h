@@ -1,12 +1,15 @@
 #pragma once
-// The inner loop of matmul and attention: a tile of y of up to tile_rows x tile_columns numbers, held in registers while
-// the sum over k runs.
+// The inner loop of matmul and attention: a tile of y of up to tile_rows x tile_columns numbers, held in
+// registers while the sum over k runs.
 //
-//        k →            tile_columns            For each k: two vectors of B are loaded, one number of A per row is
-//      ┌───────┐  k ┌──────────────────┐        broadcast, and every accumulator takes one multiply-add. 12 x 2 of them
-// rows │   A   │  ↓ │ B panel (packed) │        fill 24 of the 32 AVX-512 registers, which hides the latency of the
-//      └───────┘    └──────────────────┘        multiply-add, and 14 loads feed 24 multiply-adds.
+//        k →            tile_columns
+//      ┌───────┐  k ┌──────────────────┐
+// rows │   A   │  ↓ │ B panel (packed) │
+//      └───────┘    └──────────────────┘
 //
+// For each k: two vectors of B are loaded, one number of A per row is broadcast, and every accumulator takes one
+// multiply-add. 12 x 2 of them fill 24 of the 32 AVX-512 registers, which hides the latency of the multiply-add,
+// and 14 loads feed 24 multiply-adds.
 // A is read where it lies, with any strides; B comes as panels of tile_columns columns, row after row (pack_panel).
 
 #include <hwy/cache_control.h>

@@ -1,5 +1,6 @@
 #pragma once
-// Transposes a small block of a matrix: what packing for matmul and attention, and the transpose op, are made of.
+// Transposes a small block of a matrix: what packing for matmul and attention, and the transpose op, are made
+// of.
 
 #include "kernels/cpu/simd.h"
 

@@ -1,11 +1,12 @@
-// How fast the cpu kernels are, as shares of what this machine can do and as ratios to OpenBLAS, in the same run.
+// How fast the cpu kernels are, as shares of what this machine can do and as ratios to OpenBLAS, in the same
+// run.
 //
 //   build/bin/bench/kernels_bench                                   everything, with the threads OpenMP finds
 //   OMP_NUM_THREADS=1 build/bin/bench/kernels_bench --benchmark_filter=matmul
 //
-// Every figure is the best of many short runs: a busy machine makes runs slower, never faster. OpenBLAS is loaded at run
-// time if it is installed, and told to use its AVX-512 kernels where the processor has them, whatever OPENBLAS_CORETYPE
-// says: with AVX2 ones it would lose by half for no good reason.
+// Every figure is the best of many short runs: a busy machine makes runs slower, never faster. OpenBLAS is
+// loaded at run time if it is installed, and told to use its AVX-512 kernels where the processor has them,
+// whatever OPENBLAS_CORETYPE says: with AVX2 ones it would lose by half for no good reason.
 
 #include <benchmark/benchmark.h>
 #include <dlfcn.h>
@@ -69,7 +70,8 @@ struct Array {
   float* data;
 };
 
-// Floating-point operations per second of independent multiply-adds in registers: one core's, times the threads.
+// Floating-point operations per second of independent multiply-adds in registers: one core's, times the
+// threads.
 double peak_flops() {
   static const double peak = [] {
     constexpr int64_t rounds = 20000, chains = 12;
@@ -120,7 +122,8 @@ void matmul(benchmark::State& state, MatmulShape s) {
   const double flops = double(2 * s.M * s.N * s.K);
   double our_best = 1e9, their_best = 1e9;
   for (auto _ : state) {
-    // Turn about, each after a rest: both libraries' threads keep a core busy for some milliseconds after their last job.
+    // Turn about, each after a rest: both libraries' threads keep a core busy for some milliseconds after
+    // their last job.
     std::this_thread::sleep_for(std::chrono::milliseconds(30));
     our_best = std::min(our_best, best_of(ours, 0.03));
     if (openblas()) {
@@ -227,7 +230,8 @@ void register_attention() {
   }
 }
 
-// f moves `bytes` (each array it must read or write counted once); beside it a memory copy that moves as many.
+// f moves `bytes` (each array it must read or write counted once); beside it a memory copy that moves as
+// many.
 void memory_bound(benchmark::State& state, const std::function<void()>& f, double bytes) {
   std::vector<char> from(size_t(bytes / 2), 1), to(size_t(bytes / 2));
   const size_t half = from.size() / 2;
@@ -254,7 +258,8 @@ void register_memory_bound(const std::string& name, std::function<void()> f, dou
       ->Iterations(4);
 }
 
-// One op of every kind on a training step's activations: (512, 128), which the second-level caches hold, and (8192, 768).
+// One op of every kind on a training step's activations: (512, 128), which the second-level caches hold, and
+// (8192, 768).
 void register_activations(int64_t N, int64_t C) {
   auto arrays = std::make_shared<std::vector<std::unique_ptr<Array>>>();
   for (int i = 0; i < 5; ++i) arrays->push_back(std::make_unique<Array>(N * C));

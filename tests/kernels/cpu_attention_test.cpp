@@ -1,4 +1,5 @@
-// cpu attention against plain: heads of any width, MHA / GQA / MQA, causal, windows, and one query against a cache.
+// cpu attention against plain: heads of any width, MHA / GQA / MQA, causal, windows, and one query against a
+// cache.
 
 #include "kernels/attention.h"
 #include "tests/kernels/cpu_check.h"
@@ -24,9 +25,10 @@ void check(AttentionShape s) {
                            " Tk=" + std::to_string(s.Tk) + " H=" + std::to_string(s.H) +
                            " K=" + std::to_string(s.K) + " D=" + std::to_string(s.D) +
                            " causal=" + std::to_string(s.causal) + " window=" + std::to_string(s.window);
-  // A score is a dot product of D normal numbers times 1/√D: size about 5, error eps/2 · √D · 5. It is the relative error of
-  // p, to which exp and the sum of p over blocks of 64 keys add a few eps; y is a mean of v (< 5) with weights p. Plain adds y
-  // in float key by key, which costs another eps/2 · Tk at worst, about √Tk in practice.
+  // A score is a dot product of D normal numbers times 1/√D: size about 5, error eps/2 · √D · 5. It is the
+  // relative error of p, to which exp and the sum of p over blocks of 64 keys add a few eps; y is a mean of v
+  // (< 5) with weights p. Plain adds y in float key by key, which costs another eps/2 · Tk at worst, about
+  // √Tk in practice.
   const double relative = eps * (3 * std::sqrt(double(s.D)) + 2 * std::sqrt(double(s.Tk)) + 16);
   const auto forward = [&] { plain::attention_forward<float>(y, lse, q, k, v, s); };
   expect_same(
@@ -39,8 +41,8 @@ void check(AttentionShape s) {
   for (int mask = 0; mask<8; mask += s.Tq * s.Tk> 1000 ? 7 : 1) {
     float *a = mask & 1 ? dq.data() : nullptr, *b = mask & 2 ? dk.data() : nullptr,
           *c = mask & 4 ? dv.data() : nullptr;
-    // dp_ij and D_i are dot products of D normal numbers: size 5 √D. dq sums ds · k with Σ p = 1; dk and dv sum over the
-    // queries of the group, whose p may all be near 1.
+    // dp_ij and D_i are dot products of D normal numbers: size 5 √D. dq sums ds · k with Σ p = 1; dk and dv
+    // sum over the queries of the group, whose p may all be near 1.
     const double dq_tol = 8 * relative * 5 * std::sqrt(double(s.D)), sum = double(s.Tq * s.H / s.K);
     expect_same(
         {&dq, &dk, &dv}, [&] { cpu::attention_backward(a, b, c, dy, q, k, v, y, lse, workspace, s); },

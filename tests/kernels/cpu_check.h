@@ -1,6 +1,7 @@
 #pragma once
-// How the cpu kernels are tested against the plain ones: same inputs, same starting values of the outputs, every output
-// inside a derived tolerance, guard numbers around each output untouched, and the same bits with 1, 2 and 3 threads.
+// How the cpu kernels are tested against the plain ones: same inputs, same starting values of the outputs,
+// every output inside a derived tolerance, guard numbers around each output untouched, and the same bits with
+// 1, 2 and 3 threads.
 
 #include <gtest/gtest.h>
 #include <omp.h>
@@ -54,7 +55,8 @@ inline double largest(const std::vector<float>& x) {
   return largest;
 }
 
-// Runs both kernels on the same outputs. tolerance(o, i): allowed |cpu − plain| at number i of output o, given plain's value.
+// Runs both kernels on the same outputs. tolerance(o, i): allowed |cpu − plain| at number i of output o,
+// given plain's value.
 inline void expect_same(const std::vector<Buffer*>& outputs, const std::function<void()>& cpu,
                         const std::function<void()>& plain,
                         const std::function<double(size_t output, int64_t i, double expected)>& tolerance,
@@ -87,7 +89,8 @@ inline void expect_same(const std::vector<Buffer*>& outputs, const std::function
   }
 }
 
-// f(count, misalignment) for every length around one and two vectors, three misalignments, and one realistic size.
+// f(count, misalignment) for every length around one and two vectors, three misalignments, and one realistic
+// size.
 inline void for_each_length(const std::function<void(int64_t, int64_t)>& f) {
   for (int64_t count = 0; count <= 2 * cpu::simd::lanes; ++count) {
     for (int64_t misalignment : {0, 1, 3}) f(count, misalignment);

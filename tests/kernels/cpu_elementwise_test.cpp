@@ -19,7 +19,8 @@ using test::eps;
 using test::expect_same;
 using test::for_each_length;
 
-// A result reached by a handful of float operations on numbers of size `size` errs by a few eps · size; plain rounds once.
+// A result reached by a handful of float operations on numbers of size `size` errs by a few eps · size; plain
+// rounds once.
 auto few_roundings(int count, double size) {
   return [=](size_t, int64_t, double expected) { return count * eps * (std::abs(expected) + size); };
 }
@@ -48,8 +49,9 @@ void check_activation(Forward* cpu_forward, Forward* plain_forward, Backward* cp
   for_each_length([&](int64_t n, int64_t misalignment) {
     Buffer x(n, misalignment, 1, 3.0f), dy(n, misalignment + 2, 2), y(n, misalignment, 3),
         dx(n, misalignment + 1, 4);
-    // Curves of |x| ≤ 15 through exp (1 ulp) and about eight more operations; the slope amplifies by at most |x| + 1.
-    // y and dx lie within |x| and 2 |dy|; the errors of the inner argument, up to x³, meet an exponentially small slope.
+    // Curves of |x| ≤ 15 through exp (1 ulp) and about eight more operations; the slope amplifies by at most
+    // |x| + 1. y and dx lie within |x| and 2 |dy|; the errors of the inner argument, up to x³, meet an
+    // exponentially small slope.
     const double size = 4;
     const std::string what = std::string(name) + " n=" + std::to_string(n);
     expect_same(
@@ -95,7 +97,8 @@ TEST(CpuElementwise, ActivationsAtExtremes) {
 }
 
 TEST(CpuElementwise, Curves) {
-  // Largest errors of the vector functions over a fine grid, against double. The bounds are the ones promised in simd.h.
+  // Largest errors of the vector functions over a fine grid, against double. The bounds are the ones promised
+  // in simd.h.
   double worst_exp = 0, worst_erf = 0, worst_sigmoid = 0;
   for (double x = -87; x <= 88; x += 0.000917) {
     const float v = float(x);
@@ -159,7 +162,8 @@ TEST(CpuElementwise, AdamW) {
                               .weight_decay = 0.1f,
                               .t = t,
                               .grad_scale = 0.7f};
-      // m, v: three roundings of numbers below |expected| + 1. w: one more, the update itself is below 1e-3 · 40.
+      // m, v: three roundings of numbers below |expected| + 1. w: one more, the update itself is below 1e-3 ·
+      // 40.
       expect_same(
           {&w, &m, &v}, [&] { cpu::adamw_step(w, m, v, grad, n, step); },
           [&] { plain::adamw_step<float>(w, m, v, grad, n, step); }, few_roundings(3, 1), "adamw");

@@ -97,7 +97,8 @@ TEST(CpuLayout, Sums) {
       for (float v : x.numbers()) sum += std::abs(v);
       return sum;
     }();
-    // 64 running sums of n/64 numbers each (at most 256 before a chunk ends): relative error of Σ|x| below eps/2 · (256 + 8).
+    // 64 running sums of n/64 numbers each (at most 256 before a chunk ends): relative error of Σ|x| below
+    // eps/2 · (256 + 8).
     const double steps = std::min<double>(double(n) / 64, 256) + 8;
     expect_same(
         {&y}, [&] { cpu::sum(y, x, n); }, [&] { plain::sum<float>(y, x, n); },

@@ -16,8 +16,8 @@ void check(MatmulShape s, bool with_bias, int64_t misalignment) {
   Buffer workspace(bytes / int64_t(sizeof(float)));  // 64-byte aligned, guards behind it
   float* scratch = bytes > 0 ? workspace.data() : nullptr;
   const float* bias_or_null = with_bias ? bias.data() : nullptr;
-  // K products below 5 · 5 added one after the other: |error| ≤ eps/2 · Σ_k |partial sum_k|, and the partial sums of K random
-  // products of deviation 1 stay below 5 √K. Plain adds in double and rounds once.
+  // K products below 5 · 5 added one after the other: |error| ≤ eps/2 · Σ_k |partial sum_k|, and the partial
+  // sums of K random products of deviation 1 stay below 5 √K. Plain adds in double and rounds once.
   const double tolerance = eps / 2 * 5 * std::sqrt(double(s.K)) * (double(s.K) + 2) + 8 * eps;
   expect_same(
       {&y}, [&] { cpu::matmul(y, a, b, bias_or_null, s, scratch); },

@@ -26,8 +26,8 @@ std::string name(const char* op, int64_t N, int64_t C) {
   return std::string(op) + " N=" + std::to_string(N) + " C=" + std::to_string(C);
 }
 
-// A mean of C numbers of size s in float errs by at most about eps · s · (C/64 + 6): 64 running sums, then a tree. Normalised
-// numbers are below √C; rstd magnifies the error of x − mean by itself.
+// A mean of C numbers of size s in float errs by at most about eps · s · (C/64 + 6): 64 running sums, then a
+// tree. Normalised numbers are below √C; rstd magnifies the error of x − mean by itself.
 double norm_tolerance(int64_t C, double rstd) {
   return 4 * eps * (double(C) / 64 + 6) * std::sqrt(double(C)) * std::max(1.0, rstd);
 }
@@ -91,7 +91,8 @@ TEST(CpuRows, Softmax) {
   for_each_matrix([](int64_t N, int64_t C, int64_t misalignment) {
     Buffer x(N * C, misalignment, 1, 4.0f), dy(N * C, 1, 2), y(N * C, misalignment + 1, 3), dx(N * C, 2, 4);
     for (int64_t i = 0; i < N * C; ++i) x[i] += 1000;  // safe only if the maximum is subtracted
-    // e^(x − max): x − max is exact to eps/2 · 16; the sum of C ≤ 1 numbers in 16 lanes errs by eps · C/16 relative.
+    // e^(x − max): x − max is exact to eps/2 · 16; the sum of C ≤ 1 numbers in 16 lanes errs by eps · C/16
+    // relative.
     const double relative = eps * (16 + double(C) / 16);
     expect_same(
         {&y}, [&] { cpu::softmax_forward(y, x, N, C); }, [&] { plain::softmax_forward<float>(y, x, N, C); },
@@ -101,7 +102,8 @@ TEST(CpuRows, Softmax) {
         [&] { plain::softmax_backward<float>(dx, dy, y, N, C); },
         [&](size_t, int64_t, double want) { return relative * (std::abs(want) + 4); },
         name("softmax_backward", N, C));
-    // log-softmax: numbers up to 40 from one subtraction of 16 and a log near log C; the sum's relative error is absolute here.
+    // log-softmax: numbers up to 40 from one subtraction of 16 and a log near log C; the sum's relative error
+    // is absolute here.
     expect_same(
         {&y}, [&] { cpu::log_softmax_forward(y, x, N, C); },
         [&] { plain::log_softmax_forward<float>(y, x, N, C); },

@@ -89,10 +89,8 @@ static int lesson(Context& context) {
   std::map<std::string, double> result;
   auto run = [&](const std::string& name, int64_t width, bool adam) {
     Classifier model(width, context.seed, context.device);
-    const SGD::Options sgd{.lr = 0.1f, .momentum = 0.9f};
-    const AdamW::Options adamw{.lr = 0.02f, .weight_decay = 0};
-    SGD plain(model.parameters(), sgd);
-    AdamW adaptive(model.parameters(), adamw);
+    SGD plain(model.parameters(), {.lr = 0.1f, .momentum = 0.9f});
+    AdamW adaptive(model.parameters(), {.lr = 0.02f, .weight_decay = 0});
     Optimizer& optimizer = adam ? static_cast<Optimizer&>(adaptive) : plain;
     plot.series.push_back(train(name, model, optimizer, points));
     const std::vector<double>& losses = plot.series.back().y;
@@ -113,10 +111,6 @@ static int lesson(Context& context) {
 }
 
 int main(int argc, char** argv) {
-  const Program program{"02_train_mlp",
-                        "lesson 2: a small network learns to tell two moons apart",
-                        "build/bin/02_train_mlp --seed 2",
-                        {},
-                        lesson};
-  return run_program(argc, argv, program);
+  const std::string name = "02_train_mlp";
+  return run_program(argc, argv, {name, "lesson 2: two moons, told apart", "build/bin/" + name, {}, lesson});
 }

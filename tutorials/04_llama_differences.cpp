@@ -103,11 +103,9 @@ static void shared_heads(Context& context) {
     print(fmt::format("   {} key/value heads: {:7.0f} KiB, {} parameters\n", K, bytes.back() / 1024,
                       model.parameter_count()));
   }
-  const double gib =
-      2.0 * 80 * 8 * 128 * 2 * 4096 / (1 << 30);  // keys and values, layers, K, D, bytes, tokens
-  print(fmt::format(
-      "   LLaMA-2-70B, 4096 tokens in 16 bits: {:.2f} GiB; with 64 heads instead of 8, {:.0f} GiB\n", gib,
-      8 * gib));
+  const double gib = 2.0 * 80 * 8 * 128 * 2 * 4096 / (1 << 30);  // k and v, layers, K, D, bytes, tokens
+  print(fmt::format("   LLaMA-2-70B, 4096 tokens in 16 bits: {:.2f} GiB; were K = H = 64: {:.0f} GiB\n", gib,
+                    8 * gib));
   context.claim(std::abs(bytes[0] / bytes[1] - 4) < 0.1 && std::abs(bytes[0] / bytes[2] - 8) < 0.3,
                 "the cache shrinks by H/K");
 }
@@ -121,10 +119,6 @@ static int lesson(Context& context) {
 }
 
 int main(int argc, char** argv) {
-  const Program program{"04_llama_differences",
-                        "lesson 4: what LLaMA changed, measured",
-                        "build/bin/04_llama_differences",
-                        {},
-                        lesson};
-  return run_program(argc, argv, program);
+  const std::string name = "04_llama_differences";
+  return run_program(argc, argv, {name, "lesson 4: LLaMA's differences", "build/bin/" + name, {}, lesson});
 }

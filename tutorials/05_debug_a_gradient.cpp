@@ -6,12 +6,9 @@
 // The op is soft-capping (Gemma 2's):  y = cap · tanh(x / cap)      dx = dy · (1 − (y / cap)²)
 // It bounds logits to ±cap and leaves small ones alone.
 
-#include <cmath>
-
 #include "autograd/gradcheck.h"
 #include "autograd/print.h"
 #include "models/gpt2.h"
-#include "nn/adamw.h"
 #include "tutorials/support/program.h"
 
 using namespace chalk;
@@ -68,8 +65,7 @@ static void with_gradcheck(Context& context) {
   const double formula = check("forgot to divide by cap", Mistake::Formula, false, context);
   const double alone = check("= instead of +=, op alone", Mistake::Overwrites, false, context);
   const double twice = check("= instead of +=, x used twice", Mistake::Overwrites, true, context);
-  context.claim(right < 1e-3, "the right op passes");
-  context.claim(formula > 1e-2, "the wrong formula is caught");
+  context.claim(right < 1e-3 && formula > 1e-2, "the right formula passes, the wrong one is caught");
   context.claim(alone < 1e-3 && twice > 1e-2, "the wrong += is caught only where x is used twice");
 }
 
@@ -91,11 +87,14 @@ static void in_a_model(Context& context) {
   const Tensor right = gradient(Mistake::None), wrong = gradient(Mistake::Formula);
   print("\nTool 2, a hook: dL/dx below block 0, right\n" + to_text(right, 2) + "and wrong\n" +
         to_text(wrong, 2));
-  double ratio = 0;
-  for (int64_t i = 0; i < right.numel(); ++i)
-    ratio = std::max(ratio, std::abs(double(wrong.data()[i]) / double(right.data()[i])));
-  context.claim(ratio > 1.5, "the two differ in size, not in shape: no crash, no NaN, just a worse model",
-                fmt::format("worst ratio {:.1f}", ratio));
+  double apart = 0, size = 0;
+  for (int64_t i = 0; i < right.numel(); ++i) {
+    apart += std::abs(double(wrong.data()[i]) - double(right.data()[i]));
+    size += std::abs(double(right.data()[i]));
+  }
+  print(fmt::format("wrong by {:.0f} %, and nothing crashed: the model would only learn worse\n",
+                    100 * apart / size));
+  context.claim(apart > 0.1 * size, "the gradients differ by more than a tenth");
 }
 
 static int lesson(Context& context) {
@@ -103,22 +102,18 @@ static int lesson(Context& context) {
   in_a_model(context);
   print(R"(
 Tool 3, the debugger, at the moment the wrong number is made:
-  gdb --args build/bin/05_debug_a_gradient --device plain
+  make DEBUG=1 BUILD=build-debug build-debug/bin/05_debug_a_gradient
+  gdb --args build-debug/bin/05_debug_a_gradient --device plain
   break SoftCapNode::backward
   run
   print *this                      # cap = 3, and x and y with their shapes: what forward saved
   print x.storage->data[0]@4       # the numbers (or: call chalk::print(x))
   next, next, next, print t        # t = y, not y / cap: the mistake
-  up                               # run_backward(): `print node->name()`, `print order.size()`
 )");
   return 0;
 }
 
 int main(int argc, char** argv) {
-  const Program program{"05_debug_a_gradient",
-                        "lesson 5: finding a wrong gradient",
-                        "build/bin/05_debug_a_gradient --device plain",
-                        {},
-                        lesson};
-  return run_program(argc, argv, program);
+  const std::string name = "05_debug_a_gradient";
+  return run_program(argc, argv, {name, "lesson 5: a wrong gradient", "build/bin/" + name, {}, lesson});
 }

@@ -3,15 +3,14 @@
 
 #include <gtest/gtest.h>
 
-#include <eigen3/Eigen/Dense>
-
 #include "tests/autograd/random_tensor.h"
+#include "tests/eigen.h"
 #include "tests/expect.h"
 
 namespace chalk {
 namespace {
 
-using Matrix = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+using test::Matrix;
 
 Matrix to_eigen(const Tensor& t) {
   return Eigen::Map<const Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>>(

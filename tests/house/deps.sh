@@ -1,10 +1,13 @@
 #!/usr/bin/env bash
-# `make deps`: installs the Debian/Ubuntu packages that are missing. Usage: deps.sh needed|optional...
-# As root it installs; otherwise it prints the line to run. Status: 0 all there, 4 something is missing.
+# `make deps`: installs the Debian/Ubuntu packages that are missing. Usage: deps.sh [tell] needed|optional...
+# As root it installs; otherwise, or after the word `tell`, it prints the line to run. Status: 0 all there, 4 something is missing.
 set -u
 needed=(g++ make libhwy-dev libfmt-dev libpcre2-dev nlohmann-json3-dev libcli11-dev libstb-dev zlib1g-dev
         fonts-dejavu-core libgtest-dev libbenchmark-dev libeigen3-dev)
 optional=(clang libclang-rt-dev libomp-dev gdb libopenblas-dev curl ca-certificates)
+
+tell=$([ "$(id -u)" -eq 0 ] || echo yes)
+if [ "${1:-}" = tell ]; then tell=yes; shift; fi
 
 packages=()
 for group in "$@"; do
@@ -28,7 +31,7 @@ list_missing() {
 mapfile -t missing < <(list_missing)
 if [ ${#missing[@]} -eq 0 ]; then exit 0; fi
 
-if [ "$(id -u)" -ne 0 ]; then
+if [ -n "$tell" ]; then
   echo "deps: ${#missing[@]} package(s) missing. Run this, then the same make again:" >&2
   echo "  sudo apt-get update && sudo apt-get install -y ${missing[*]}" >&2
   exit 4

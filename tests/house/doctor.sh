@@ -46,7 +46,7 @@ int main() {
 CPP
 ) && good openmp "$threads" || bad openmp "$CXX -fopenmp does not link: OpenMP's runtime is missing"
 
-if "$(dirname "$0")/deps.sh" needed 2>"$folder/deps" >/dev/null </dev/null; then
+if "$(dirname "$0")/deps.sh" tell needed 2>"$folder/deps" >/dev/null </dev/null; then
   good packages "everything that Chalk builds with is installed"
 else
   bad packages "$(cat "$folder/deps")"

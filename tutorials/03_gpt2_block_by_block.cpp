@@ -111,8 +111,8 @@ static int lesson(Context& context) {
   slots_and_hooks(model, inputs, targets, context);
 
   // Generation: the most probable next character, appended, and again (models/sample.h; a cache keeps the past's keys).
-  std::string text = "the rose";
-  const SampleOptions greedy{.max_new_tokens = 24, .temperature = 0, .stop = {}};
+  std::string text = kText.substr(27, 9);  // " the rose"
+  const SampleOptions greedy{.max_new_tokens = T - 9, .temperature = 0, .stop = {}};
   for (int32_t id : generate(model, encode(text).values, greedy)) text += kAlphabet[size_t(id)];
   print("It goes on: \"" + text + "\"\n");
   context.claim(kText.find(text) != std::string::npos, "it goes on as the text does");

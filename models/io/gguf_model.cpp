@@ -19,6 +19,12 @@ std::optional<int64_t> token_id(const GgufMetadata& metadata, const std::string&
   return metadata.get_int(key, 0, kLargest);
 }
 
+// Each block has several tensors, so a claim of more blocks than tensors is a lie that would cost time to
+// disprove.
+int64_t most_blocks(const Gguf& file) {
+  return static_cast<int64_t>(file.tensors.size());
+}
+
 // Rows of the token embedding: the vocabulary size, which not every file repeats in its metadata.
 int64_t vocabulary_of(const Gguf& file) {
   const GgufTensor* embedding = file.find("token_embd.weight");
@@ -44,7 +50,7 @@ GPT2Config read_gpt2_config(const Gguf& file) {
   config.vocab_size = vocabulary_of(file);
   config.n_positions = metadata.get_int("gpt2.context_length", 1, kLargest);
   config.n_embd = metadata.get_int("gpt2.embedding_length", 1, kLargest);
-  config.n_layer = metadata.get_int("gpt2.block_count", 1, kLargest);
+  config.n_layer = metadata.get_int("gpt2.block_count", 1, most_blocks(file));
   config.n_head = metadata.get_int("gpt2.attention.head_count", 1, kLargest);
   const int64_t inner = metadata.get_int("gpt2.feed_forward_length", 1, kLargest, 4 * config.n_embd);
   config.n_inner = inner == 4 * config.n_embd ? 0 : inner;
@@ -77,7 +83,7 @@ LlamaConfig read_llama_config(const Gguf& file, const std::string& architecture)
   config.vocab_size = vocabulary_of(file);
   config.max_position_embeddings = metadata.get_int(prefix + "context_length", 1, kLargest);
   config.hidden_size = metadata.get_int(prefix + "embedding_length", 1, kLargest);
-  config.num_hidden_layers = metadata.get_int(prefix + "block_count", 1, kLargest);
+  config.num_hidden_layers = metadata.get_int(prefix + "block_count", 1, most_blocks(file));
   config.intermediate_size = metadata.get_int(prefix + "feed_forward_length", 1, kLargest);
   config.num_attention_heads = metadata.get_int(prefix + "attention.head_count", 1, kLargest);
   config.num_key_value_heads =

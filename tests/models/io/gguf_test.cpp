@@ -308,6 +308,7 @@ TEST(GgufModel, RefusesWhatItWouldMisread) {
   EXPECT_TEXT_IN("\"bert\"", with("general.architecture", GgufValue::text("bert")));
   EXPECT_TEXT_IN("missing: blk.2", with("llama.block_count", GgufValue::u32(3)));
   EXPECT_TEXT_IN("unexpected: blk.1", with("llama.block_count", GgufValue::u32(1)));
+  EXPECT_TEXT_IN("block_count: is 16384", with("llama.block_count", GgufValue::u32(16384)));
   EXPECT_TEXT_IN("expected (", with("llama.feed_forward_length", GgufValue::u32(21)));
   EXPECT_TEXT_IN("whole head", with("llama.rope.dimension_count", GgufValue::u32(4)));
   EXPECT_TEXT_IN("yarn", with("llama.rope.scaling.type", GgufValue::text("yarn")));

@@ -78,10 +78,10 @@ lessons: $(PROGRAMS) ## run the numbered lessons in reading order; each checks w
 	@tests/house/claims.sh $(filter $(BUILD)/bin/0%,$(PROGRAMS))
 
 ##@ Test
-test-fast: $(TESTS) ## after every edit (under 60 seconds): all but the tests named Slow
+test-fast: $(TESTS) $(PROGRAMS) ## after every edit (under 60 seconds): all but the tests named Slow
 	@tests/run.sh --gtest_filter=-*Slow* $(TESTS)
-test-golden: $(call test_bin,$(GOLDEN_SRC)) ## just the comparisons with the reference numbers of CHALK_GOLDEN
-	@tests/run.sh --gtest_filter=*Golden* $^
+test-golden: $(call test_bin,$(GOLDEN_SRC)) $(PROGRAMS) ## just the comparisons with the reference numbers of CHALK_GOLDEN
+	@tests/run.sh --gtest_filter=*Golden* $(call test_bin,$(GOLDEN_SRC))
 test-slow: $(call test_bin,$(SLOW_SRC)) $(PROGRAMS) ## before a release: the Slow tests, every lesson's claim, the debugger walk
 	@tests/run.sh --gtest_filter=*Slow* $(call test_bin,$(SLOW_SRC)) && tests/house/claims.sh $(filter $(BUILD)/bin/0%,$(PROGRAMS)) tests/tutorials/gdb_walk.sh
 asan: ## memory errors, leaks and undefined behaviour: the fast tests under both sanitizers

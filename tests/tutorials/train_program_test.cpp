@@ -68,10 +68,10 @@ TEST(TrainProgram, SlowKilledBetweenCheckpointsItResumesToTheSameBits) {
   EXPECT_EQ(state_of(folder / "whole"), state_of(folder / "killed"));
 }
 
-TEST(TrainProgram, InterruptedItSavesAndSaysHowToGoOn) {
+TEST(TrainProgram, SlowInterruptedItSavesAndSaysHowToGoOn) {
   TestFolder folder;
   const ProgramOutcome run =
-      run_chalk("train", kTiny + "--steps 100000 --out " + (folder / "run"), "timeout --foreground --preserve-status -s INT 3");
+      run_chalk("train", kTiny + "--steps 100000 --out " + (folder / "run"), "timeout --foreground --preserve-status -s INT 5");
   EXPECT_EQ(run.exit_code, 130) << run.err;
   EXPECT_NE(run.err.find("--resume"), std::string::npos) << run.err;
   EXPECT_NE(newest_checkpoint(folder / "run"), "");

@@ -23,12 +23,10 @@ if ! command -v dpkg-query >/dev/null; then
   exit 0
 fi
 
-list_missing() {
-  for package in "${packages[@]}"; do
-    dpkg-query -W -f '${db:Status-Abbrev}' "$package" 2>/dev/null | grep -q '^.i' || echo "$package"
-  done
-}
-mapfile -t missing < <(list_missing)
+missing=()
+for package in "${packages[@]}"; do
+  dpkg-query -W -f '${db:Status-Abbrev}' "$package" 2>/dev/null | grep -q '^.i' || missing+=("$package")
+done
 if [ ${#missing[@]} -eq 0 ]; then exit 0; fi
 
 if [ -n "$tell" ]; then

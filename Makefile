@@ -5,12 +5,10 @@
 #   ARCH=native            -march; a portable AVX2 build is ARCH="x86-64-v3 -maes -mpclmul"
 #   DEBUG=1                -O0 -g3 for everything but the SIMD files (gdb without "optimized out")
 #   SAN=address,undefined  sanitizers
-#   OPENMP=                one thread, no OpenMP runtime
 #   CHALK_DATA=data        where tests and programs look for files; CHALK_GOLDEN: for reference numbers
 #   V=1                    show the commands
 BUILD  ?= build
 ARCH   ?= native
-OPENMP ?= -fopenmp
 ifeq ($(origin CXX),default)
 CXX := g++
 endif
@@ -20,7 +18,7 @@ MAKEFLAGS += $(if $(filter 0,$(MAKELEVEL)),-j$(shell nproc))# -jN on the command
 
 # Highway's static dispatch picks the best target of -march at compile time: one breakpoint per line (DESIGN section 2).
 # -ffp-contract=off: a*b+c is fused only where a kernel says MulAdd, so plain and cpu round where their text says.
-CXXFLAGS_ALL = -std=c++20 -Wall -Wextra -Wno-psabi $(if $(SAN),-g1,-g) -fno-omit-frame-pointer -ffp-contract=off $(OPENMP) -I. \
+CXXFLAGS_ALL = -std=c++20 -Wall -Wextra -Wno-psabi $(if $(SAN),-g1,-g) -fno-omit-frame-pointer -ffp-contract=off -fopenmp -I. \
   -march=$(ARCH) -DHWY_COMPILE_ONLY_STATIC $(if $(DEBUG)$(SAN),-D_GLIBCXX_ASSERTIONS) \
   $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all) $(CXXFLAGS)
 OPT      = $(OPT_CODE)
@@ -92,7 +90,7 @@ tsan: ## data races in the kernels, under clang (with GCC every OpenMP barrier i
 	$(again) BUILD=build/tsan CXX=clang++ SAN=thread tsan-run
 fuzz: ## throw garbage at every file reader: SECONDS_EACH=60, two at a time, under clang's sanitizers
 	@tests/house/has_fuzzer.sh clang++ || exit 0; \
-	$(MAKE) --no-print-directory BUILD=build/fuzz CXX=clang++ OPENMP= SAN=address,undefined,fuzzer-no-link fuzz-run
+	$(MAKE) --no-print-directory BUILD=build/fuzz CXX=clang++ SAN=address,undefined,fuzzer-no-link fuzz-run
 check-includes: ## do includes run downward only? (tutorials -> papers -> models -> nn -> autograd -> kernels)
 	@tests/house/check_includes.sh
 format: ## clang-format every source file in place

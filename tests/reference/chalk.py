@@ -37,7 +37,7 @@ def logits(folder, model, text, **flags):
 
 def prompt_ids(model, text, **flags):
     """Ids with BOS in front where the model wants it; special tokens in the text are recognised."""
-    return run("generate", model=model, prompt=text, max_new_tokens=0, **flags)["prompt_ids"]
+    return run("generate", model=model, prompt=text, max_new_tokens=0, window="slide", **flags)["prompt_ids"]
 
 
 def report(name, good, detail=""):

@@ -17,7 +17,7 @@ import chalk
 TOLERANCE = 2e-5  # float32 on both sides, sums of at most a few hundred terms in another order
 LETTERS = [chr(c) for c in range(33, 93)]  # one character, one id: the text is the list of ids
 SMALL = dict(vocab_size=64, hidden_size=32, intermediate_size=48, num_hidden_layers=3, num_attention_heads=4,
-             num_key_value_heads=2, max_position_embeddings=96)
+             num_key_value_heads=2, max_position_embeddings=96, bos_token_id=None, eos_token_id=None)
 LLAMA3 = dict(rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
               original_max_position_embeddings=32)
 
@@ -59,7 +59,8 @@ SAVES = {
 def check(name, model, saving, folder):
     dtype = saving.pop("dtype")
     model.to(dtype).save_pretrained(folder / "hf", **saving)
-    model = model.float()  # the stored numbers, computed with in float32
+    # Read again: .to(float16) has rounded the rotary frequencies too, which are not stored.
+    model = type(model).from_pretrained(folder / "hf", dtype=torch.float32).eval()
     (folder / "vocab.json").write_text(json.dumps({letter: i for i, letter in enumerate(LETTERS)}))
     ids = np.random.default_rng(5).integers(0, len(LETTERS), 80)
     text = "".join(LETTERS[i] for i in ids)
@@ -70,7 +71,7 @@ def check(name, model, saving, folder):
 
     with torch.no_grad():
         written = model.generate(torch.tensor(ids[:30])[None], attention_mask=torch.ones(1, 30, dtype=torch.long),
-                                 max_new_tokens=40, do_sample=False, eos_token_id=None, pad_token_id=0)[0, 30:].tolist()
+                                 max_new_tokens=40, do_sample=False, pad_token_id=0)[0, 30:].tolist()
     # An id without a letter ends the comparison: Chalk's own `generate` could not print it.
     fresh = chalk.run("generate", model=folder / "hf", prompt=text[:30], max_new_tokens=next(
         (i for i, token in enumerate(written) if token >= len(LETTERS)), 40), temperature=0, ignore_stop=True, **flags)["ids"]
@@ -79,6 +80,7 @@ def check(name, model, saving, folder):
 
 def main():
     transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
     torch.set_num_threads(1)
     for number, (name, make) in enumerate(MODELS.items()):
         for saved, saving in SAVES.items():

@@ -4,7 +4,6 @@
 Trains gpt2 and llama (grouped queries, tied and not) for a few steps with word, character and BPE tokenizers. See README.md.
 """
 import tempfile
-import warnings
 from pathlib import Path
 
 import torch
@@ -18,7 +17,7 @@ WORLD_TEXT = "<bos> <user> what color is the blick ? <eot> <bot> the blick is re
 RUNS = {
     "gpt2, world, word": dict(model="gpt2", corpus="world", tokenizer="word"),
     "llama, world, word": dict(model="llama", corpus="world", tokenizer="word", kv_heads=2),
-    "llama, world, bpe:300": dict(model="llama", corpus="world", tokenizer="bpe:300", kv_heads=2, context=128),
+    "llama, world, bpe:300": dict(model="llama", corpus="world", tokenizer="bpe:300", kv_heads=2, context=256),
     "gpt2, world, char": dict(model="gpt2", corpus="world", tokenizer="char", context=320),
     "gpt2, file, char": dict(model="gpt2", corpus="FILE", tokenizer="char"),
     "llama, file, char, untied": dict(model="llama", corpus="FILE", tokenizer="char", kv_heads=2, tie=False),
@@ -45,6 +44,7 @@ def check(name, flags, folder):
     checkpoint = sorted((run_folder / "checkpoints").iterdir())[-1]
 
     model, info = transformers.AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32, output_loading_info=True)
+    model.generation_config.eos_token_id = None  # greedy text of a fixed length
     bad = {key: value for key, value in info.items() if value}
     chalk.report(f"{name}: every tensor has its place", not bad, str(bad or type(model).__name__))
 
@@ -69,8 +69,8 @@ def check(name, flags, folder):
 
     prompt = ids[:10]
     with torch.no_grad():
-        written = model.generate(torch.tensor([prompt]), max_new_tokens=20, do_sample=False, eos_token_id=None, pad_token_id=0)
-    got = chalk.run("generate", model=run_folder, prompt=plain, max_new_tokens=0)["prompt_ids"]
+        written = model.generate(torch.tensor([prompt]), max_new_tokens=20, do_sample=False, pad_token_id=0)
+    got = chalk.prompt_ids(run_folder, plain)
     chalk.report(f"{name}: plain ids", got == ids, f"{len(ids)} ids" if got == ids else f"{got} {ids}")
     start = tokenizer.decode(prompt, skip_special_tokens=True)
     if chalk.prompt_ids(run_folder, start) == prompt:
@@ -79,8 +79,8 @@ def check(name, flags, folder):
 
 
 def main():
-    warnings.simplefilter("error", UserWarning)
     transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
     torch.set_num_threads(1)
     for name, flags in RUNS.items():
         with tempfile.TemporaryDirectory() as folder:

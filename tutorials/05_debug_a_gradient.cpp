@@ -106,6 +106,7 @@ Tool 3, the debugger, at the moment the wrong number is made:
   gdb --args build-debug/bin/05_debug_a_gradient --device plain
   break SoftCapNode::backward
   run
+  continue                         # the first stop is the right op, the second the wrong formula
   print *this                      # cap = 3, and x and y with their shapes: what forward saved
   print x.storage->data[0]@4       # the numbers (or: call chalk::print(x))
   next, next, next, print t        # t = y, not y / cap: the mistake

@@ -20,7 +20,7 @@ struct GPT2Config {
   std::string activation = "gelu_new";  // "gelu_new" = tanh form (OpenAI's), "gelu" = erf form, or "relu"
   double layer_norm_epsilon = 1e-5;
   bool tie_word_embeddings = true;  // lm_head.weight is wte.weight
-  double dropout = 0.0;             // after the embedding, on attention weights and on both residual branches
+  double dropout = 0.0;             // after the embedding and on both residual branches (models/gpt2.h)
   std::optional<int64_t> bos_token_id = {};
   std::optional<int64_t> eos_token_id = {};
 

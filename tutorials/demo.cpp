@@ -23,15 +23,9 @@ struct Options {
   bool real_input = true;
 };
 
-// The recipe of docs/world.md, a quarter as long, on the document types that are learned first: narrative, facts, speakers,
-// rules, emotions, sums. Hidden voices, truth judgement and code need the whole recipe: train --preset world.
 static TrainSettings world_settings(const Options& options) {
-  TrainSettings s;
-  s.out = options.out;
-  s.batch = 8, s.init_std = 0.04, s.answer_weight = 2;
-  s.types = {"story", "agree", "talk", "feel", "goal", "arith", "persona", "qa", "request", "style", "turns"};
-  s.train.optimizer = "muon", s.train.steps = options.steps, s.train.warmup = 40, s.train.lr_floor = 0.05;
-  s.train.lr = 2e-3, s.train.muon_lr = 4e-3, s.train.beta2 = 0.98, s.train.weight_decay = 0.01;
+  TrainSettings s = training_preset("world-small");
+  s.out = options.out, s.train.steps = options.steps;
   return s;
 }
 

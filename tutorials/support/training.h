@@ -28,16 +28,19 @@ struct TrainSettings {
   double init_std = 0.02, init_embedding_std = 0.02;  // llama
 
   TrainOptions train{};
-  int64_t batch = 16;          // rows
-  double answer_weight = 4;    // loss weight of the world's answer tokens
-  int64_t documents = 100000;  // of the world
+  int64_t batch = 16;            // rows
+  double answer_weight = 4;      // loss weight of the world's answer tokens
+  bool mark_class_word = false;  // the class word of a refusal counts as an answer token too (docs/world.md)
+  int64_t documents = 100000;    // of the world
   std::vector<std::string> types;  // only these document types of the world; empty = all 16
-  int64_t eval_every = 0;      // steps; 0 = ten times in the run
-  int64_t save_every = 0;      // steps; 0 = at each validation
+  int64_t eval_every = 0;          // steps; 0 = ten times in the run
+  int64_t save_every = 0;          // steps; 0 = at each validation
 };
 
 // Declares the flags and presets of TrainSettings.
 void add_training_flags(Flags& flags, TrainSettings& settings);
+// What `train --preset NAME` would run. Throws UsageError for an unknown name.
+TrainSettings training_preset(const std::string& name);
 
 // The text of a run, tokenised: the training batches, and the validation batches in order.
 struct Corpus {

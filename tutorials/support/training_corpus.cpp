@@ -62,9 +62,10 @@ Corpus make_world_corpus(const TrainSettings& s, uint64_t seed) {
   Corpus corpus;
   corpus.tokenizer = world_tokenizer_of(s, world);
   const int32_t pad = corpus.tokenizer->pad.value_or(0);
+  const DocumentOptions options{.types = s.types, .mark_class_word = s.mark_class_word};
   auto loader = [&](int64_t count, uint64_t stream) {
     std::vector<TokenizedDocument> tokenized;
-    for (const Document& document : world_documents(world, count, stream, {.types = s.types})) {
+    for (const Document& document : world_documents(world, count, stream, options)) {
       tokenized.push_back(encode_world(document, *corpus.tokenizer, float(s.answer_weight)));
     }
     return std::make_shared<RowLoader>(pack_rows(tokenized, s.context, pad), s.batch, seed);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "autograd/tensor.h"
+#include "kernels/fake_quant.h"
 #include "kernels/rope.h"
 
 namespace chalk {
@@ -82,6 +83,25 @@ RopeTable make_rope_table(const std::vector<int32_t>& positions, int64_t head_di
                           const FrequencyScaling& scaling, bool interleaved, Device device);
 // Turns each head of x (B, T, heads·D) by its position's angles.
 Tensor rope(const Tensor& x, const RopeTable& table, int64_t heads);
+
+// ---- fake quantization (kernels/fake_quant.h): rounded to a grid, and still floats ----
+enum class FakeQuantGrid {
+  Symmetric,   // ±(2^(bits−1) − 1), step from the largest |x|
+  Asymmetric,  // 2^bits codes over the range of x and 0, with a whole-number zero
+  Range,       // 2^bits codes from min to max: the ends are exact, 0 need not be
+};
+// Every set of `set_size` consecutive numbers gets a step of its own from its range; 0 = all of x is one set. The steps count
+// as constants in backward. bits >= 16 returns x itself.
+Tensor fake_quant(const Tensor& x, int bits, FakeQuantGrid grid, int64_t set_size,
+                  GradientPass pass = GradientPass::RoundedInside);
+// LSQ: the steps (G), and the offsets (G) if defined, are learned; x is G equal sets, codes are whole numbers in [low, high].
+// step_scale multiplies the gradient of the steps.
+Tensor fake_quant_learned(const Tensor& x, const Tensor& step, const Tensor& offset, int low, int high,
+                          float step_scale = 1);
+// x itself, but backward rounds dy to 2^bits levels over its range, stochastically (unbiased) or to the nearest.
+Tensor quantize_gradient(const Tensor& x, int bits, bool stochastic, uint64_t seed);
+// The numbers of `value`, with dy passed straight through to x: for any rounding that has no op of its own.
+Tensor straight_through(const Tensor& x, const Tensor& value);
 
 // ---- shape ----
 Tensor reshape(const Tensor& x, Shape shape);  // shares the numbers

@@ -50,7 +50,8 @@ struct GoldenCase {
 std::vector<GoldenCase> golden_cases() {
   std::vector<GoldenCase> cases;
   const std::string folder = golden_folder() + "/gguf_blocks/";
-  for (const auto& entry : read_json(folder + "index.json")["cases"]) {
+  const auto index = read_json(folder + "index.json");
+  for (const auto& entry : index["cases"]) {
     const std::string name = entry["file"];
     cases.push_back({name, type_called(entry["type"]), read_safetensors(folder + name)});
     const GgmlTypeInfo& info = ggml_type_info(cases.back().type);

@@ -39,7 +39,8 @@ std::unique_ptr<Tokenizer> expect_round_trip(const Tokenizer& tokenizer,
 
 std::vector<std::string> golden_texts(const std::string& name) {
   std::vector<std::string> texts = {"<s>a</s>", "<|endoftext|> x"};
-  for (const auto& test : golden_tokenizer_cases(name)["cases"]) texts.push_back(test["text"]);
+  const auto golden = golden_tokenizer_cases(name);
+  for (const auto& test : golden["cases"]) texts.push_back(test["text"]);
   return texts;
 }
 
@@ -107,7 +108,8 @@ TEST(TokenizerGolden, WholeTexts) {
   SKIP_WITHOUT(data_folder() + "/tokenizers");
   const auto gpt2 = load_tokenizer(data_folder() + "/tokenizers/gpt2"),
              llama2 = load_tokenizer(data_folder() + "/tokenizers/llama2");
-  for (const auto& test : golden_tokenizer_cases("whole_text.json")["cases"]) {
+  const auto golden = golden_tokenizer_cases("whole_text.json");
+  for (const auto& test : golden["cases"]) {
     const std::string name = test["text"];
     const std::string text =
         read_text(data_folder() + "/" + name.substr(0, name.find(','))).substr(0, test["utf8_bytes"]);

@@ -75,6 +75,9 @@ clean: ## forget everything built
 lessons: $(PROGRAMS) ## run the numbered lessons in reading order; each checks what it claims
 	@tests/house/claims.sh $(filter $(BUILD)/bin/0%,$(PROGRAMS))
 
+equations: ## where each paper's equation is computed and which test proves it; fails on a stale entry
+	@tests/house/equations.sh
+
 ##@ Test
 test-fast: $(TESTS) $(PROGRAMS) ## after every edit (under 60 seconds): all but the tests named Slow
 	@tests/run.sh --gtest_filter=-*Slow* $(TESTS)

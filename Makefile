@@ -144,7 +144,7 @@ fuzz-run: $(FUZZERS)
 tsan-run: $(filter $(BUILD)/bin/tests/kernels/%,$(TESTS))
 	@TSAN_OPTIONS="ignore_noninstrumented_modules=1" tests/run.sh --gtest_filter=-*Slow* $^
 
-.PHONY: help demo test doctor deps deps-all data all debug compdb clean lessons test-fast test-golden test-slow \
+.PHONY: equations help demo test doctor deps deps-all data all debug compdb clean lessons test-fast test-golden test-slow \
   asan ubsan tsan fuzz check-includes format bench fuzz-run tsan-run always
 .SECONDARY:
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

@@ -5,7 +5,6 @@
 #include <cmath>
 
 #include "autograd/check.h"
-#include "autograd/random.h"
 #include "nn/init.h"
 
 namespace chalk {
@@ -20,10 +19,6 @@ Slot layernorm_slot(const std::string& name, const GPT2Config& config, Device de
 const GPT2Config& valid(const GPT2Config& config) {
   validate(config);
   return config;
-}
-
-Tensor drop(const Tensor& x, const LanguageModel& model, double p) {
-  return model.training && p > 0 ? dropout(x, float(p), dropout_seeds().next()) : x;
 }
 
 }  // namespace
@@ -79,11 +74,11 @@ Tensor GPT2::TransformerBlock::forward(const Tensor& x_in, const BlockContext& c
 
   Tensor normed = hooks.pass(prefix, "ln_1", ln_1.forward(x));
   const Tensor attn_out = hooks.pass(prefix, "attn.out", attn.forward(normed, context));
-  x = hooks.pass(prefix, "resid_mid", add(x, drop(attn_out, *model, p)));
+  x = hooks.pass(prefix, "resid_mid", add(x, model->drop(attn_out, p)));
 
   normed = hooks.pass(prefix, "ln_2", ln_2.forward(x));
   const Tensor mlp_out = hooks.pass(prefix, "mlp.out", mlp.forward(normed));
-  return hooks.pass(prefix, "resid_post", add(x, drop(mlp_out, *model, p)));
+  return hooks.pass(prefix, "resid_post", add(x, model->drop(mlp_out, p)));
 }
 
 void GPT2::TransformerBlock::visit_parameters(const std::string& prefix, const ParameterVisitor& visitor) {
@@ -112,6 +107,7 @@ GPT2::GPT2(const GPT2Config& config_in, Device device)
   lm_head = config.tie_word_embeddings
                 ? Slot{"lm_head", Slot::Kind::Projection, std::make_unique<Linear>(wte.weight)}
                 : linear_slot("lm_head", config.n_embd, config.vocab_size, false, device);
+  declare_hooks("ln_1", "ln_2", "ln_f");
 }
 
 void GPT2::init(uint64_t seed) {
@@ -130,7 +126,7 @@ Tensor GPT2::embed(const IntTensor& ids, int64_t first_position) {
   for (int64_t t = 0; t < T; ++t) positions.values.push_back(int32_t(first_position + t));
   const Tensor tokens = wte.forward(ids);                // (B, T, C)
   const Tensor x = add(tokens, wpe.forward(positions));  // + (T, C), the same for every sequence
-  return drop(x, *this, config.dropout);
+  return drop(x, config.dropout);
 }
 
 Tensor GPT2::head(const Tensor& x) {

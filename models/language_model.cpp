@@ -3,11 +3,26 @@
 #include "models/language_model.h"
 
 #include "autograd/check.h"
+#include "autograd/random.h"
 
 namespace chalk {
 
 Tensor Block::forward(const Tensor& x) {
   return forward(x, BlockContext{.rope = model->rope_table(0, x.dim(1))});
+}
+
+void LanguageModel::declare_hooks(const char* attention_norm, const char* mlp_norm, const char* final_norm) {
+  for (size_t i = 0; i < blocks().size(); ++i) {
+    for (const char* name : {"resid_pre", attention_norm, "attn.q", "attn.k", "attn.v", "attn.heads", "attn.out",
+                             "resid_mid", mlp_norm, "mlp.hidden", "mlp.out", "resid_post"}) {
+      hooks.names.push_back(block_prefix(int64_t(i)) + name);
+    }
+  }
+  hooks.names.push_back(final_norm);
+}
+
+Tensor LanguageModel::drop(const Tensor& x, double p) const {
+  return training && p > 0 ? dropout(x, float(p), dropout_seeds().next()) : x;
 }
 
 Block& LanguageModel::block(int64_t i) {

@@ -46,6 +46,11 @@ struct LanguageModel : Module {
   Tensor forward_blocks(const IntTensor& ids, KVCache* cache = nullptr);
   KVCache make_cache(int64_t capacity = 0);  // capacity 0 = the context
 
+  // ---- for the models' own code ----
+  // The closed list of nn/hooks.h under every block's prefix, with the names of its two norms, then the final norm's.
+  void declare_hooks(const char* attention_norm, const char* mlp_norm, const char* final_norm);
+  Tensor drop(const Tensor& x, double p) const;  // dropout with probability p while training
+
   // ---- facts ----
   virtual const char* architecture() const = 0;           // "gpt2", "llama"
   virtual std::string block_prefix(int64_t i) const = 0;  // "h.3.", "layers.3."

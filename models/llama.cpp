@@ -5,7 +5,6 @@
 #include <cmath>
 
 #include "autograd/check.h"
-#include "autograd/random.h"
 #include "nn/init.h"
 
 namespace chalk {
@@ -20,10 +19,6 @@ Slot rmsnorm_slot(const std::string& name, const LlamaConfig& config, Device dev
 const LlamaConfig& valid(const LlamaConfig& config) {
   validate(config);
   return config;
-}
-
-Tensor drop(const Tensor& x, const LanguageModel& model, double p) {
-  return model.training && p > 0 ? dropout(x, float(p), dropout_seeds().next()) : x;
 }
 
 FrequencyScaling scaling_of(const RopeScaling& c) {
@@ -91,11 +86,11 @@ Tensor Llama::TransformerBlock::forward(const Tensor& x_in, const BlockContext& 
 
   Tensor normed = hooks.pass(prefix, "input_layernorm", input_layernorm.forward(x));
   const Tensor attn_out = hooks.pass(prefix, "attn.out", self_attn.forward(normed, context));
-  x = hooks.pass(prefix, "resid_mid", add(x, drop(attn_out, *model, p)));
+  x = hooks.pass(prefix, "resid_mid", add(x, model->drop(attn_out, p)));
 
   normed = hooks.pass(prefix, "post_attention_layernorm", post_attention_layernorm.forward(x));
   const Tensor mlp_out = hooks.pass(prefix, "mlp.out", mlp.forward(normed));
-  return hooks.pass(prefix, "resid_post", add(x, drop(mlp_out, *model, p)));
+  return hooks.pass(prefix, "resid_post", add(x, model->drop(mlp_out, p)));
 }
 
 void Llama::TransformerBlock::visit_parameters(const std::string& prefix, const ParameterVisitor& visitor) {
@@ -124,6 +119,7 @@ Llama::Llama(const LlamaConfig& config_in, Device device)
   lm_head = config.tie_word_embeddings
                 ? Slot{"lm_head", Slot::Kind::Projection, std::make_unique<Linear>(embed_tokens.weight)}
                 : linear_slot("lm_head", config.hidden_size, config.vocab_size, false, device);
+  declare_hooks("input_layernorm", "post_attention_layernorm", "norm");
 }
 
 void Llama::init(uint64_t seed, Init std) {
@@ -139,7 +135,7 @@ void Llama::init(uint64_t seed, Init std) {
 
 Tensor Llama::embed(const IntTensor& ids, int64_t) {
   check(ids.shape.size() == 2, "embed: ids have shape {}, expected (B, T)", to_string(ids.shape));
-  return drop(embed_tokens.forward(ids), *this, config.dropout);  // (B, T, C); positions enter through rope
+  return drop(embed_tokens.forward(ids), config.dropout);  // (B, T, C); positions enter through rope
 }
 
 Tensor Llama::head(const Tensor& x) {

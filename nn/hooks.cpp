@@ -9,6 +9,8 @@
 namespace chalk {
 
 int Hooks::add(const std::string& name, Edit edit) {
+  const bool known = std::find(names.begin(), names.end(), name) != names.end();
+  check(known, "no activation is called {}; this model has {}", name, fmt::join(names, " "));
   edits[name].push_back({next_ticket, std::move(edit)});
   return next_ticket++;
 }

@@ -25,7 +25,10 @@ namespace chalk {
 struct Hooks {
   using Edit = std::function<Tensor(const Tensor& x)>;  // returns x itself to leave it alone
 
+  std::vector<std::string> names;  // every activation the model passes, in order
+
   // Calls edit at every pass of that activation, after the edits added earlier. Returns a ticket for remove().
+  // Throws Error for a name that no activation has.
   int add(const std::string& name, Edit edit);
   void remove(int ticket);
   void clear() { edits.clear(); }

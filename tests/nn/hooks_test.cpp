@@ -1,6 +1,7 @@
 // Every named activation of both models is recorded and edited, in training, evaluation and cached generation.
 #include "nn/hooks.h"
 
+#include <algorithm>
 #include <gtest/gtest.h>
 
 #include "tests/expect.h"
@@ -179,6 +180,15 @@ TEST_P(HooksTest, AReplacementOfAnotherShapeIsRefused) {
   model->hooks.remove(ticket);
   model->hooks.add(name, [](const Tensor&) { return Tensor(); });
   EXPECT_MENTIONS(error_text([&] { evaluate(); }), "hook " + name);
+}
+
+TEST_P(HooksTest, TheListOfNamesIsTheModels) {
+  std::vector<std::string> declared = model->hooks.names, expected = names;
+  std::sort(declared.begin(), declared.end());
+  std::sort(expected.begin(), expected.end());
+  EXPECT_EQ(declared, expected);
+  const std::string wrong = model->block_prefix(0) + "resid_past";
+  EXPECT_MENTIONS(error_text([&] { model->hooks.add(wrong, [](const Tensor& x) { return x; }); }), wrong);
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, HooksTest, testing::ValuesIn(kModelCases), model_test_name);

@@ -4,9 +4,6 @@
 
 #include "autograd/check.h"
 #include "models/io/file.h"
-#include "models/text/bpe_trainer.h"
-#include "models/text/char_tokenizer.h"
-#include "models/text/word_tokenizer.h"
 #include "models/text/world_tokenizer.h"
 #include "tutorials/support/training.h"
 
@@ -15,46 +12,16 @@ namespace {
 
 constexpr int64_t kWorldValidationDocuments = 2000;
 
-// "bpe:512" -> 512; 0 when the name is something else.
-int64_t bpe_size(const std::string& name) {
-  if (!name.starts_with("bpe:")) return 0;
-  int64_t size = 0;
-  for (char c : name.substr(4)) {
-    if (c < '0' || c > '9' || size > 10'000'000) size = -1;
-    if (size >= 0) size = size * 10 + (c - '0');
-  }
-  if (size <= 0) throw UsageError("--tokenizer " + name + ": expected bpe:N, for example bpe:512");
-  return size;
-}
-
 std::unique_ptr<Tokenizer> world_tokenizer_of(const TrainSettings& s, const World& world) {
-  const std::string name = s.tokenizer.empty() ? "word" : s.tokenizer;
-  if (name == "word") return make_world_tokenizer();
-  const int64_t size = bpe_size(name);
-  if (size == 0 && name != "char") return load_tokenizer(name);
-  // A subword vocabulary learns from the first 20,000 documents (docs/world.md).
-  std::vector<std::string> texts;
-  for (const Document& document : world_documents(world, 20000, kWorldTrainSeed)) texts.push_back(document_text(document));
-  const Words& specials = world_lexicon().specials;
-  std::unique_ptr<Tokenizer> tokenizer;
-  if (size > 0) {
-    tokenizer = train_bpe(texts, {.vocab_size = size, .specials = specials});
-  } else {
-    std::string all;
-    for (const std::string& text : texts) all += text + "\n";
-    tokenizer = build_char_tokenizer(all, specials);
-  }
+  if (s.tokenizer.empty() || s.tokenizer == "word") return make_world_tokenizer();
+  std::string text;  // characters and subwords are learned from the first 20,000 documents (docs/world.md)
+  for (const Document& document : world_documents(world, 20000, kWorldTrainSeed)) text += document_text(document) + "\n";
+  std::unique_ptr<Tokenizer> tokenizer = make_tokenizer(s.tokenizer, text, world_lexicon().specials);
+  const bool learned = s.tokenizer == "char" || s.tokenizer.starts_with("bpe:");
+  if (!learned) return tokenizer;
   tokenizer->pad = 0, tokenizer->bos = 1, tokenizer->eos = 2;
   tokenizer->add_bos = true;
   return tokenizer;
-}
-
-std::unique_ptr<Tokenizer> file_tokenizer_of(const TrainSettings& s, const std::string& text) {
-  const std::string name = s.tokenizer.empty() ? "char" : s.tokenizer;
-  if (name == "char") return build_char_tokenizer(text);
-  if (name == "word") return build_word_tokenizer(text);
-  if (int64_t size = bpe_size(name)) return train_bpe(text, {.vocab_size = size});
-  return load_tokenizer(name);
 }
 
 Corpus make_world_corpus(const TrainSettings& s, uint64_t seed) {
@@ -86,7 +53,7 @@ Corpus make_world_corpus(const TrainSettings& s, uint64_t seed) {
 Corpus make_file_corpus(const TrainSettings& s, uint64_t seed) {
   const std::string text = read_text(s.corpus);
   Corpus corpus;
-  corpus.tokenizer = file_tokenizer_of(s, text);
+  corpus.tokenizer = make_tokenizer(s.tokenizer.empty() ? "char" : s.tokenizer, text);
   auto [head, tail] = split_stream(corpus.tokenizer->encode(text), 0.1);
   if (int64_t(tail.size()) < 2 || int64_t(head.size()) <= s.context) {
     throw FileError(s.corpus, "",

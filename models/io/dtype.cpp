@@ -2,6 +2,7 @@
 
 #include <cstring>
 #include <iterator>
+#include <type_traits>
 
 #include "autograd/check.h"
 
@@ -30,6 +31,29 @@ T element(std::span<const uint8_t> bytes, size_t i) {
 template <class T, class Result>
 void convert(std::span<const uint8_t> bytes, std::vector<Result>& result) {
   for (size_t i = 0; i < result.size(); ++i) result[i] = static_cast<Result>(element<T>(bytes, i));
+}
+
+// Integers of at most 32 bits: what both kinds of result can hold.
+template <class Result>
+void convert_integers(const ArrayView& array, std::vector<Result>& result) {
+  switch (array.dtype) {
+    case DType::I32:
+      return convert<int32_t>(array.bytes, result);
+    case DType::U32:
+      return convert<uint32_t>(array.bytes, result);
+    case DType::I16:
+      return convert<int16_t>(array.bytes, result);
+    case DType::U16:
+      return convert<uint16_t>(array.bytes, result);
+    case DType::I8:
+      return convert<int8_t>(array.bytes, result);
+    case DType::BOOL:
+    case DType::U8:
+      return convert<uint8_t>(array.bytes, result);
+    default:
+      throw Error(fmt::format("tensor {}: numbers of type {} cannot be read as {}", array.name, dtype_name(array.dtype),
+                              std::is_integral_v<Result> ? "integers" : "float"));
+  }
 }
 
 }  // namespace
@@ -75,60 +99,18 @@ std::vector<float> to_floats(const ArrayView& array) {
     case DType::F64:
       convert<double>(array.bytes, result);
       break;
-    case DType::I32:
-      convert<int32_t>(array.bytes, result);
-      break;
-    case DType::U32:
-      convert<uint32_t>(array.bytes, result);
-      break;
-    case DType::I16:
-      convert<int16_t>(array.bytes, result);
-      break;
-    case DType::U16:
-      convert<uint16_t>(array.bytes, result);
-      break;
-    case DType::I8:
-      convert<int8_t>(array.bytes, result);
-      break;
-    case DType::BOOL:
-    case DType::U8:
-      convert<uint8_t>(array.bytes, result);
-      break;
     default:
-      throw Error(fmt::format("tensor {}: numbers of type {} cannot be read as float", array.name,
-                              dtype_name(array.dtype)));
+      convert_integers(array, result);
   }
   return result;
 }
 
 std::vector<int64_t> to_int64s(const ArrayView& array) {
   std::vector<int64_t> result(static_cast<size_t>(array.count()));
-  switch (array.dtype) {
-    case DType::I64:
-      convert<int64_t>(array.bytes, result);
-      break;
-    case DType::I32:
-      convert<int32_t>(array.bytes, result);
-      break;
-    case DType::U32:
-      convert<uint32_t>(array.bytes, result);
-      break;
-    case DType::I16:
-      convert<int16_t>(array.bytes, result);
-      break;
-    case DType::U16:
-      convert<uint16_t>(array.bytes, result);
-      break;
-    case DType::I8:
-      convert<int8_t>(array.bytes, result);
-      break;
-    case DType::BOOL:
-    case DType::U8:
-      convert<uint8_t>(array.bytes, result);
-      break;
-    default:
-      throw Error(fmt::format("tensor {}: numbers of type {} cannot be read as integers", array.name,
-                              dtype_name(array.dtype)));
+  if (array.dtype == DType::I64) {
+    convert<int64_t>(array.bytes, result);
+  } else {
+    convert_integers(array, result);
   }
   return result;
 }

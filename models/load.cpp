@@ -9,6 +9,7 @@
 #include "models/gpt2.h"
 #include "models/io/file.h"
 #include "models/io/gguf_tokenizer.h"
+#include "models/io/gptq_format.h"
 #include "models/io/huggingface.h"
 #include "models/llama.h"
 
@@ -23,6 +24,7 @@ std::unique_ptr<LanguageModel> make_model(Checkpoint checkpoint, Device device) 
   } else {
     model = std::make_unique<Llama>(checkpoint.llama, device);
   }
+  if (!checkpoint.quantized.empty()) dequantize_weights(checkpoint);
   std::map<std::string, NamedArray*> arrays;
   for (NamedArray& array : checkpoint.weights) arrays[array.name] = &array;
   for (const NamedTensor& p : model->parameters()) {
@@ -83,6 +85,14 @@ LoadedModel load_model(const std::string& model_path, const std::string& tokeniz
 
 void save_model(LanguageModel& model, const Tokenizer& tokenizer, const std::string& folder) {
   write_hf_folder(folder, to_checkpoint(model));
+  tokenizer.save(folder);
+}
+
+void save_gptq_model(LanguageModel& model, const Tokenizer& tokenizer, std::vector<QuantizedWeight> layers,
+                     const GptqConfig& config, const std::string& folder) {
+  Checkpoint checkpoint = to_checkpoint(model);
+  checkpoint.quantized = std::move(layers);
+  write_gptq_folder(folder, checkpoint, config);
   tokenizer.save(folder);
 }
 

@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "models/io/gptq_format.h"
 #include "models/io/weights.h"
 #include "models/language_model.h"
 #include "models/text/tokenizer.h"
@@ -34,6 +35,11 @@ LoadedModel load_model(const std::string& model_path, const std::string& tokeniz
 
 // A Hugging Face folder: config.json, model.safetensors, tokenizer.json.
 void save_model(LanguageModel& model, const Tokenizer& tokenizer, const std::string& folder);
+
+// A GPTQ folder (models/io/gptq_format.h): `layers` packed, the model's other parameters in half precision. A layer that
+// cannot be packed is written dequantized.
+void save_gptq_model(LanguageModel& model, const Tokenizer& tokenizer, std::vector<QuantizedWeight> layers,
+                     const GptqConfig& config, const std::string& folder);
 
 // ---- checkpoints of a run: DIR/checkpoints/step_00000200/ ----
 

@@ -40,7 +40,8 @@ static void write_gguf(const Options& options, const Checkpoint& checkpoint, con
 
 static int run(const Options& options, Context& context) {
   const std::string newest = newest_checkpoint(options.model);
-  const Checkpoint checkpoint = read_checkpoint(newest.empty() ? options.model : newest);
+  Checkpoint checkpoint = read_checkpoint(newest.empty() ? options.model : newest);
+  dequantize_weights(checkpoint);  // of a GPTQ folder
   std::unique_ptr<Tokenizer> tokenizer;
   if (!options.no_tokenizer && options.to != "llama2c") tokenizer = find_tokenizer(checkpoint, options.tokenizer);
   if (!tokenizer) context.say("the weights alone are written, no tokenizer");

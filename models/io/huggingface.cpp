@@ -8,6 +8,7 @@
 
 #include "autograd/check.h"
 #include "models/io/config.h"
+#include "models/io/gptq_format.h"
 #include "models/io/json.h"
 #include "models/io/safetensors.h"
 
@@ -26,13 +27,9 @@ bool is_buffer(const std::string& name) {
          name.ends_with(".rotary_emb.inv_freq");
 }
 
-std::string prefix_of(const std::string& architecture) {
-  return architecture == "gpt2" ? "transformer." : "model.";
-}
-
 // "transformer.wte.weight" -> "wte.weight".
 std::string in_memory_name(const std::string& name, const std::string& architecture) {
-  const std::string prefix = prefix_of(architecture);
+  const std::string prefix = hf_prefix(architecture);
   return name.starts_with(prefix) ? name.substr(prefix.size()) : name;
 }
 
@@ -41,9 +38,8 @@ bool is_tied(const Checkpoint& checkpoint) {
                                            : checkpoint.llama.tie_word_embeddings;
 }
 
-Checkpoint read_config(const std::string& folder) {
+Checkpoint read_config(const nlohmann::json& config, const std::string& folder) {
   const std::string path = join_path(folder, "config.json");
-  const nlohmann::json config = read_json(path);
   Checkpoint checkpoint;
   checkpoint.path = folder;
   checkpoint.architecture = architecture_of(config, path);
@@ -60,6 +56,7 @@ std::map<std::string, const ArrayView*> parameters_of(const Safetensors& file, c
   for (const auto& [stored_name, array] : file.tensors) {
     const std::string name = in_memory_name(stored_name, checkpoint.architecture);
     if (is_buffer(name) || (name == "lm_head.weight" && is_tied(checkpoint))) continue;
+    if (!checkpoint.quantized.empty() && is_gptq_tensor(name)) continue;
     const std::string field = "tensor " + printable(stored_name);
     if (!is_float_dtype(array.dtype))
       throw FileError(file.path, field,
@@ -70,22 +67,38 @@ std::map<std::string, const ArrayView*> parameters_of(const Safetensors& file, c
   return parameters;
 }
 
+// The parameters that are not stored as codes.
+std::vector<ParameterShape> float_parameters(const Checkpoint& checkpoint) {
+  std::set<std::string> coded;
+  for (const QuantizedWeight& layer : checkpoint.quantized) coded.insert(layer.slot + ".weight");
+  std::vector<ParameterShape> parameters = parameter_shapes(checkpoint);
+  std::erase_if(parameters, [&](const ParameterShape& p) { return coded.contains(p.name); });
+  return parameters;
+}
+
 }  // namespace
+
+std::string hf_prefix(const std::string& architecture) {
+  return architecture == "gpt2" ? "transformer." : "model.";
+}
 
 ParameterShape hf_parameter(const ParameterShape& parameter, const std::string& architecture) {
   ParameterShape stored = parameter;
   if (architecture == "gpt2" && is_conv1d(parameter.name)) std::swap(stored.shape[0], stored.shape[1]);
-  if (parameter.name != "lm_head.weight") stored.name = prefix_of(architecture) + parameter.name;
+  if (parameter.name != "lm_head.weight") stored.name = hf_prefix(architecture) + parameter.name;
   return stored;
 }
 
 Checkpoint read_hf_folder(const std::string& folder) {
-  Checkpoint checkpoint = read_config(folder);
-  const Safetensors file = read_safetensors_folder(folder);
+  const nlohmann::json config = read_json(join_path(folder, "config.json"));
+  Checkpoint checkpoint = read_config(config, folder);
+  const std::optional<GptqConfig> gptq = find_gptq_config(config, folder);
+  const Safetensors file = gptq ? read_gptq_safetensors(folder) : read_safetensors_folder(folder);
+  if (gptq) checkpoint.quantized = read_gptq_layers(file, *gptq, checkpoint);
   const std::map<std::string, const ArrayView*> parameters = parameters_of(file, checkpoint);
 
   // Names and shapes as stored are compared before a single number is converted.
-  const std::vector<ParameterShape> wanted = parameter_shapes(checkpoint);
+  const std::vector<ParameterShape> wanted = float_parameters(checkpoint);
   std::vector<ParameterShape> expected, found;
   for (const ParameterShape& parameter : wanted)
     expected.push_back({parameter.name, hf_parameter(parameter, checkpoint.architecture).shape});
@@ -103,33 +116,18 @@ Checkpoint read_hf_folder(const std::string& folder) {
 
 namespace {
 
-struct StoredWeight {
-  TensorInfo info;           // as in the file
-  const NamedArray* weight;  // as in memory
-};
-
-std::vector<StoredWeight> stored_weights(const Checkpoint& checkpoint, DType dtype) {
-  std::vector<StoredWeight> stored;
-  for (const NamedArray& weight : checkpoint.weights) {
-    const ParameterShape parameter = hf_parameter({weight.name, weight.shape}, checkpoint.architecture);
-    stored.push_back({{parameter.name, dtype, parameter.shape}, &weight});
-  }
-  return stored;
-}
-
-// Consecutive weights go into one shard until the next one would not fit (a single larger weight gets its
-// own).
-std::vector<std::vector<StoredWeight>> split_into_shards(const std::vector<StoredWeight>& weights,
-                                                         int64_t max_bytes) {
-  std::vector<std::vector<StoredWeight>> shards(1);
+// Consecutive tensors go into one shard until the next one would not fit (a single larger one gets its own).
+std::vector<std::vector<const HfTensor*>> split_into_shards(const std::vector<HfTensor>& tensors,
+                                                            int64_t max_bytes) {
+  std::vector<std::vector<const HfTensor*>> shards(1);
   int64_t shard_bytes = 0;
-  for (const StoredWeight& weight : weights) {
-    const int64_t bytes = tensor_bytes(weight.info);
+  for (const HfTensor& tensor : tensors) {
+    const int64_t bytes = tensor_bytes(tensor.info);
     if (!shards.back().empty() && shard_bytes + bytes > max_bytes) {
       shards.emplace_back();
       shard_bytes = 0;
     }
-    shards.back().push_back(weight);
+    shards.back().push_back(&tensor);
     shard_bytes += bytes;
   }
   return shards;
@@ -137,35 +135,28 @@ std::vector<std::vector<StoredWeight>> split_into_shards(const std::vector<Store
 
 // Writes one file but does not rename it yet: the caller commits all shards together.
 std::unique_ptr<SafetensorsWriter> write_shard(const std::string& path,
-                                               const std::vector<StoredWeight>& weights,
-                                               const std::string& architecture) {
+                                               const std::vector<const HfTensor*>& tensors) {
   std::vector<TensorInfo> infos;
-  std::map<std::string, const NamedArray*> by_name;
-  for (const StoredWeight& stored : weights) {
-    infos.push_back(stored.info);
-    by_name[stored.info.name] = stored.weight;
+  std::map<std::string, const HfTensor*> by_name;
+  for (const HfTensor* tensor : tensors) {
+    infos.push_back(tensor->info);
+    by_name[tensor->info.name] = tensor;
   }
   // transformers refuses a file whose metadata do not say that it holds PyTorch tensors.
   const std::map<std::string, std::string> metadata = {{"format", "pt"}};
   auto writer = std::make_unique<SafetensorsWriter>(path, std::move(infos), metadata);
-  for (const TensorInfo& info : writer->order()) {
-    const NamedArray& weight = *by_name.at(info.name);
-    if (architecture == "gpt2" && is_conv1d(weight.name))
-      writer->write(floats_to_bytes(transposed(weight.data, weight.shape[0], weight.shape[1]), info.dtype));
-    else
-      writer->write(floats_to_bytes(weight.data, info.dtype));
-  }
+  for (const TensorInfo& info : writer->order()) writer->write(by_name.at(info.name)->bytes());
   return writer;
 }
 
-void write_index(const std::string& folder, const std::vector<std::vector<StoredWeight>>& shards,
+void write_index(const std::string& folder, const std::vector<std::vector<const HfTensor*>>& shards,
                  const std::vector<std::string>& names) {
   std::map<std::string, std::string> weight_map;  // sorted by tensor, as transformers does
   int64_t total = 0;
   for (size_t i = 0; i < shards.size(); ++i) {
-    for (const StoredWeight& stored : shards[i]) {
-      weight_map[stored.info.name] = names[i];
-      total += tensor_bytes(stored.info);
+    for (const HfTensor* tensor : shards[i]) {
+      weight_map[tensor->info.name] = names[i];
+      total += tensor_bytes(tensor->info);
     }
   }
   nlohmann::ordered_json index;
@@ -181,34 +172,41 @@ void remove_other_weights(const std::string& folder, const std::set<std::string>
   for (const auto& entry : std::filesystem::directory_iterator(folder, ignored)) {
     const std::string name = entry.path().filename().string();
     const bool weights = name == "model.safetensors" || name == "model.safetensors.index.json" ||
+                         name == "quantize_config.json" ||  // of a GPTQ folder
                          (name.starts_with("model-") && name.ends_with(".safetensors"));
     if (weights && !keep.contains(name)) std::filesystem::remove(entry.path(), ignored);
   }
 }
 
-nlohmann::ordered_json config_json(const Checkpoint& checkpoint, DType dtype) {
+}  // namespace
+
+nlohmann::ordered_json hf_config(const Checkpoint& checkpoint, DType dtype) {
   nlohmann::ordered_json config =
       checkpoint.architecture == "gpt2" ? to_json(checkpoint.gpt2) : to_json(checkpoint.llama);
   config["torch_dtype"] = dtype == DType::F16 ? "float16" : dtype == DType::BF16 ? "bfloat16" : "float32";
   return config;
 }
 
-}  // namespace
+HfTensor hf_tensor(const NamedArray& weight, const std::string& architecture, DType dtype) {
+  const ParameterShape parameter = hf_parameter({weight.name, weight.shape}, architecture);
+  const bool transpose = architecture == "gpt2" && is_conv1d(weight.name);
+  return {{parameter.name, dtype, parameter.shape}, [&weight, transpose, dtype] {
+            if (!transpose) return floats_to_bytes(weight.data, dtype);
+            return floats_to_bytes(transposed(weight.data, weight.shape[0], weight.shape[1]), dtype);
+          }};
+}
 
-void write_hf_folder(const std::string& folder, const Checkpoint& checkpoint, const HfWriteOptions& options) {
-  check_weights(checkpoint);
-  const nlohmann::ordered_json config =
-      config_json(checkpoint, options.dtype);  // refuses before anything is written
+void write_hf_tensors(const std::string& folder, const std::vector<HfTensor>& tensors,
+                      const nlohmann::ordered_json& config, int64_t max_shard_bytes) {
   make_folders(folder);
-
-  const auto shards = split_into_shards(stored_weights(checkpoint, options.dtype), options.max_shard_bytes);
+  const auto shards = split_into_shards(tensors, max_shard_bytes);
   std::vector<std::string> names;
   std::vector<std::unique_ptr<SafetensorsWriter>> writers;
   for (size_t i = 0; i < shards.size(); ++i) {
     names.push_back(shards.size() == 1
                         ? "model.safetensors"
                         : fmt::format("model-{:05}-of-{:05}.safetensors", i + 1, shards.size()));
-    writers.push_back(write_shard(join_path(folder, names[i]), shards[i], checkpoint.architecture));
+    writers.push_back(write_shard(join_path(folder, names[i]), shards[i]));
   }
   for (const auto& writer : writers) writer->commit();
   std::set<std::string> keep(names.begin(), names.end());
@@ -218,6 +216,17 @@ void write_hf_folder(const std::string& folder, const Checkpoint& checkpoint, co
   }
   write_text(join_path(folder, "config.json"), config.dump(2) + "\n");
   remove_other_weights(folder, keep);
+}
+
+void write_hf_folder(const std::string& folder, const Checkpoint& checkpoint, const HfWriteOptions& options) {
+  check_weights(checkpoint);
+  const nlohmann::ordered_json config =
+      hf_config(checkpoint, options.dtype);  // refuses before anything is written
+  std::vector<HfTensor> tensors;
+  for (const NamedArray& weight : checkpoint.weights) {
+    tensors.push_back(hf_tensor(weight, checkpoint.architecture, options.dtype));
+  }
+  write_hf_tensors(folder, tensors, config, options.max_shard_bytes);
 }
 
 }  // namespace chalk

@@ -2,16 +2,19 @@
 // A Hugging Face folder: config.json and model.safetensors (or shards and their index), exactly as
 // transformers writes and reads them. Tokenizer files in the same folder are the business of models/text.
 #include <cstdint>
+#include <functional>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 
 #include "models/io/dtype.h"
+#include "models/io/safetensors.h"
 #include "models/io/weights.h"
 
 namespace chalk {
 
 // Accepts names with or without the leading "transformer." or "model."; ignores mask and rotary buffers;
 // drops a stored lm_head when the configuration ties it; transposes GPT-2's four Conv1D matrices. F16, BF16
-// and F64 become float.
+// and F64 become float. A GPTQ folder (models/io/gptq_format.h) keeps its codes: Checkpoint::quantized.
 Checkpoint read_hf_folder(const std::string& folder);
 
 struct HfWriteOptions {
@@ -25,6 +28,23 @@ struct HfWriteOptions {
 // removed at the end.
 void write_hf_folder(const std::string& folder, const Checkpoint& checkpoint,
                      const HfWriteOptions& options = {});
+
+// One tensor of such a folder. Its bytes are asked for when it is written, so that a whole model need not be converted
+// at once; what `bytes` refers to must live that long.
+struct HfTensor {
+  TensorInfo info;
+  std::function<std::vector<uint8_t>()> bytes;
+};
+// A weight as transformers stores it: prefix added, Conv1D transposed.
+HfTensor hf_tensor(const NamedArray& weight, const std::string& architecture, DType dtype);
+// config.json of the checkpoint's model with `dtype` as its torch_dtype.
+nlohmann::ordered_json hf_config(const Checkpoint& checkpoint, DType dtype);
+// The folder itself, for formats that store more than weights: the tensors in shards, then config.json.
+void write_hf_tensors(const std::string& folder, const std::vector<HfTensor>& tensors,
+                      const nlohmann::ordered_json& config, int64_t max_shard_bytes);
+
+// "model." or "transformer.": what transformers puts in front of all names but lm_head's.
+std::string hf_prefix(const std::string& architecture);
 
 // Name and shape under which transformers stores a parameter: prefix added, Conv1D shapes reversed.
 ParameterShape hf_parameter(const ParameterShape& parameter, const std::string& architecture);

@@ -30,6 +30,27 @@ Checkpoint read_checkpoint(const std::string& path) {
   throw FileError(path, "", "is no model: expected a Hugging Face folder, a llama2.c .bin or a .gguf file");
 }
 
+void dequantize_weights(Checkpoint& checkpoint) {
+  std::map<std::string, NamedArray*> arrays;
+  for (NamedArray& weight : checkpoint.weights) arrays[weight.name] = &weight;
+  std::map<std::string, QuantizedMatrix*> matrices;
+  for (QuantizedWeight& layer : checkpoint.quantized) matrices[layer.slot + ".weight"] = &layer.matrix;
+  std::vector<NamedArray> all;
+  for (const ParameterShape& parameter : parameter_shapes(checkpoint)) {
+    const auto matrix = matrices.find(parameter.name);
+    if (matrix == matrices.end()) {
+      const auto array = arrays.find(parameter.name);
+      check(array != arrays.end(), "{}: no array named {}", checkpoint.path, parameter.name);
+      all.push_back(std::move(*array->second));
+    } else {
+      all.push_back({parameter.name, parameter.shape, dequantize(*matrix->second)});
+      *matrix->second = {};  // one copy in memory at a time
+    }
+  }
+  checkpoint.weights = std::move(all);
+  checkpoint.quantized.clear();
+}
+
 std::vector<ParameterShape> parameter_shapes(const Checkpoint& checkpoint) {
   return checkpoint.architecture == "gpt2" ? parameter_shapes(checkpoint.gpt2)
                                            : parameter_shapes(checkpoint.llama);

@@ -12,6 +12,7 @@
 #include "models/gpt2_config.h"
 #include "models/io/gguf_metadata.h"
 #include "models/llama_config.h"
+#include "nn/quantizer.h"
 
 namespace chalk {
 
@@ -21,11 +22,18 @@ struct NamedArray {
   std::vector<float> data;     // product(shape) numbers
 };
 
+// A projection stored as codes, scales and zeros: what takes the place of the array "<slot>.weight".
+struct QuantizedWeight {
+  std::string slot;  // "layers.0.self_attn.q_proj"
+  QuantizedMatrix matrix;
+};
+
 struct Checkpoint {
   std::string architecture;  // "gpt2" or "llama" (also Mistral and Qwen2): which configuration below counts
   GPT2Config gpt2;
   LlamaConfig llama;
-  std::vector<NamedArray> weights;  // exactly parameter_shapes(config), in that order
+  std::vector<NamedArray> weights;  // exactly parameter_shapes(config), in that order, but for:
+  std::vector<QuantizedWeight> quantized;  // of a GPTQ or AWQ folder: their arrays are not in `weights`
   GgufMetadata gguf_metadata;       // of a .gguf file: holds its tokenizer; otherwise empty
   std::string path;                 // where it was read from
 
@@ -37,6 +45,9 @@ struct Checkpoint {
 // by name. Throws FileError: every length, name and shape in the file is checked against its configuration
 // before it is used.
 Checkpoint read_checkpoint(const std::string& path);
+
+// Puts every quantized projection back as a float array: what a writer of another format needs.
+void dequantize_weights(Checkpoint& checkpoint);
 
 // The parameters that `checkpoint`'s configuration asks for.
 std::vector<ParameterShape> parameter_shapes(const Checkpoint& checkpoint);

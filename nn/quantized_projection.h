@@ -8,9 +8,10 @@
 
 namespace chalk {
 
+// The bias, where there is one, is an ordinary parameter and not counted here.
 struct QuantizedProjection : Projection {
-  virtual StorageCost storage() const = 0;     // of the weight (and its bias, if there is one)
-  virtual int64_t resident_bytes() const = 0;  // what the weight really occupies in memory, bias included
+  virtual StorageCost storage() const = 0;             // of the weight, as its file format stores it
+  virtual int64_t resident_bytes() const = 0;          // what the weight really occupies in memory
   virtual std::vector<float> dequantized() const = 0;  // (out, in), as forward() uses it
 };
 

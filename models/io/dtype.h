@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "kernels/half.h"  // half_to_float, float_to_half
+
 namespace chalk {
 
 static_assert(std::endian::native == std::endian::little, "checkpoint files are little-endian");
@@ -42,12 +44,6 @@ std::vector<int64_t> to_int64s(const ArrayView& array);
 
 // The bytes of `values` stored as F32, F16 or BF16, rounded to nearest even. Throws Error for any other type.
 std::vector<uint8_t> floats_to_bytes(std::span<const float> values, DType dtype);
-
-// IEEE half precision: 1 sign, 5 exponent (bias 15), 10 mantissa bits. Exact.
-float half_to_float(uint16_t half);
-// Rounds to nearest, ties to even; above 65504 + half a step gives infinity, below half the smallest
-// subnormal zero.
-uint16_t float_to_half(float value);
 
 // bfloat16 is the upper half of a float: 1 sign, 8 exponent, 7 mantissa bits.
 inline float bf16_to_float(uint16_t bf16) {

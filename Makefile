@@ -20,7 +20,8 @@ MAKEFLAGS += $(if $(filter 0,$(MAKELEVEL)),-j$(shell nproc))# -jN on the command
 # -ffp-contract=off: a*b+c is fused only where a kernel says MulAdd, so plain and cpu round where their text says.
 CXXFLAGS_ALL = -std=c++20 -Wall -Wextra -Wno-psabi $(if $(SAN),-g1,-g) -fno-omit-frame-pointer -ffp-contract=off -fopenmp -I. \
   -march=$(ARCH) -DHWY_COMPILE_ONLY_STATIC $(if $(DEBUG)$(SAN),-D_GLIBCXX_ASSERTIONS) \
-  $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all) $(CXXFLAGS)
+  $(SAN_FLAGS) $(CXXFLAGS)
+SAN_FLAGS = $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all)
 OPT      = $(OPT_CODE)
 OPT_CODE = $(if $(DEBUG),-O0 -g3 -fno-var-tracking,-O2)# (docs/debugging.md section 6 says why that flag)
 OPT_SIMD = $(if $(DEBUG),-O1 -g3,-O2)# SIMD code is 10-100x slower without inlining; step the plain twin instead
@@ -28,10 +29,10 @@ OPT_TEST = $(if $(DEBUG),-O0 -g3 -fno-var-tracking,-O1)# a test is compiled more
 LIBS     = -lhwy -lfmt -lpcre2-8 -lz $(LDLIBS)
 Q        = $(if $(V),,@)
 
-LIB_SRC      := $(shell find kernels autograd nn models papers -name '*.cpp' 2>/dev/null | sort)
+LIB_SRC      := $(shell find kernels autograd nn models papers -name '*.cpp' -o -name '*.cu' 2>/dev/null | sort)
 SUPPORT_SRC  := $(wildcard tutorials/support/*.cpp)
 PROGRAM_SRC  := $(wildcard tutorials/*.cpp)
-TEST_SRC     := $(shell find tests -name '*_test.cpp' | sort)
+TEST_SRC     := $(filter-out $(if $(SAN),tests/cusim/faults_test.cpp),$(shell find tests -name '*_test.cpp' | sort))
 GOLDEN_SRC   := $(shell grep -lE '^(TEST|INSTANTIATE).*Golden' $(TEST_SRC) /dev/null)
 SLOW_SRC     := $(shell grep -lE '^(TEST|INSTANTIATE).*Slow' $(TEST_SRC) /dev/null)
 BENCH_SRC    := $(wildcard tests/bench/*.cpp)
@@ -40,9 +41,10 @@ ALL_SRC      := $(LIB_SRC) $(SUPPORT_SRC) $(PROGRAM_SRC) $(TEST_SRC) $(BENCH_SRC
 PROGRAMS     := $(PROGRAM_SRC:tutorials/%.cpp=$(BUILD)/bin/%)
 BENCHES      := $(BENCH_SRC:tests/bench/%.cpp=$(BUILD)/bin/bench/%)
 FUZZERS      := $(FUZZ_SRC:tests/fuzz/%.cpp=$(BUILD)/bin/fuzz/%)
+FAULTS       := $(addprefix $(BUILD)/bin/tests/cusim/faults-,fast asan tsan watch)
 test_bin      = $(1:tests/%.cpp=$(BUILD)/bin/tests/%)
 TESTS        := $(call test_bin,$(TEST_SRC))
-obj           = $(1:%.cpp=$(BUILD)/obj/%.o)
+obj           = $(patsubst %,$(BUILD)/obj/%.o,$(basename $(1)))
 again         = +$(Q)$(MAKE) --no-print-directory
 
 ##@ Start here
@@ -120,6 +122,40 @@ compile = $(CXX) $(CXXFLAGS_ALL) $(OPT) -MMD -MP -c $< -o $@
 $(BUILD)/obj/%.o: %.cpp $(BUILD)/flags.txt | $(BUILD)/deps.ok
 	@mkdir -p $(@D); echo "  c++   $<"
 	$(Q)$(compile)
+
+# CUDA sources for the host: cusim runs them. Under ThreadSanitizer cusim itself stays uninstrumented: it tells the
+# sanitizer which GPU thread runs, and its own switching must not be seen.
+$(BUILD)/obj/%.o: %.cu $(BUILD)/flags.txt | $(BUILD)/deps.ok
+	@mkdir -p $(@D); echo "  c++   $<"
+	$(Q)$(CXX) $(CXXFLAGS_ALL) $(OPT) -MMD -MP -x c++ -c $< -o $@
+ifneq ($(filter thread,$(SAN)),)
+CXXFLAGS_ALL += -DCUSIM_USE_TSAN
+$(BUILD)/obj/kernels/cuda/sim/%.o: SAN_FLAGS :=
+endif
+
+# The planted faults of tests/cusim, each build with the cusim that belongs to it.
+CUSIM_SRC        := $(wildcard kernels/cuda/sim/*.cpp)
+faults_host_asan  = -fsanitize=address
+faults_host_tsan  = -DCUSIM_USE_TSAN
+faults_host_watch = -DCUSIM_WATCH
+faults_kernel_asan  = -fsanitize=address
+faults_kernel_tsan  = -DCUSIM_USE_TSAN -fsanitize=thread
+faults_kernel_watch = -DCUSIM_WATCH -fsanitize=thread
+faults_link_asan  = -fsanitize=address
+faults_link_tsan  = -fsanitize=thread
+faults_compile    = $(CXX) -std=c++20 -Wall -Wextra -g -O1 -fno-tree-vectorize -fopenmp -I. -MMD -MP
+$(BUILD)/obj/faults-%.o: tests/cusim/faults.cu Makefile
+	@mkdir -p $(@D); echo "  c++   $< ($*)"
+	$(Q)$(faults_compile) $(faults_kernel_$*) -x c++ -c $< -o $@
+define cusim_variant
+$(BUILD)/obj/cusim-$(1)/%.o: kernels/cuda/sim/%.cpp Makefile
+	@mkdir -p $$(@D); echo "  c++   $$< ($(1))"
+	$(Q)$$(faults_compile) $$(faults_host_$(1)) -c $$< -o $$@
+$(BUILD)/bin/tests/cusim/faults-$(1): $(BUILD)/obj/faults-$(1).o $(CUSIM_SRC:kernels/cuda/sim/%.cpp=$(BUILD)/obj/cusim-$(1)/%.o)
+	@mkdir -p $$(@D); echo "  link  $$@"; $(CXX) -g -fopenmp $$(faults_link_$(1)) $$^ -o $$@
+endef
+$(foreach mode,fast asan tsan watch,$(eval $(call cusim_variant,$(mode))))
+$(BUILD)/bin/tests/cusim/faults_test: | $(FAULTS)
 
 $(BUILD)/libchalk.a: $(call obj,$(LIB_SRC))
 $(BUILD)/libsupport.a: $(call obj,$(SUPPORT_SRC))

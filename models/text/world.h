@@ -116,7 +116,8 @@ Words world_chat_types();  // the six with <user>: fine-tuning
 
 struct DocumentOptions {
   Words types;                   // generate only these; empty: all 16
-  bool mark_class_word = false;  // also make the last word of a refusal an answer token
+  bool mark_class_word = false;    // also make the last word of a refusal an answer token
+  bool mark_story_object = false;  // the same for what is put away at the end of a story
 };
 
 // Streams never share a seed: see "Seeds" in docs/world.md.

@@ -30,7 +30,7 @@ Words types_where(bool chat) {
 
 std::string body(const std::string& type, const World& world, SplitMix64& random,
                  const DocumentOptions& options) {
-  if (type == "story") return grammar::story(1 + int(random.below(4)), random);
+  if (type == "story") return grammar::story(1 + int(random.below(4)), random, options.mark_story_object);
   if (type == "agree") return grammar::agreement(random);
   if (type == "hidden") return grammar::hidden(world, random);
   if (type == "talk") return grammar::talk(world, random);

@@ -91,7 +91,7 @@ std::string user_turn(const std::string& text) {
 
 // ---- Texts without a dialogue ----
 
-std::string story(int fillers, SplitMix64& random) {
+std::string story(int fillers, SplitMix64& random, bool mark_object) {
   const Lexicon& l = world_lexicon();
   const std::string name = random.pick(l.names), job = random.pick(l.jobs), color = random.pick(l.colors),
                     object = random.pick(l.objects), place = random.pick(l.places);
@@ -119,8 +119,8 @@ std::string story(int fillers, SplitMix64& random) {
         text += format(" then {} ate some {} .", pronoun(name), random.pick(l.foods));
     }
   }
-  return text + format(" at night {} left the {} and put {} {} {} in a box .", name, place, possessive(name),
-                       color, object);
+  return text + format(" at night {} left the {} and put {} {} {}{} in a box .", name, place, possessive(name),
+                       color, mark_object ? "~" : "", object);
 }
 
 std::string agreement(SplitMix64& random) {

@@ -20,7 +20,7 @@ std::string user_turn(const std::string& text);
 // The three wordings of a request: "please V the O .", "can you V the O ?", "i want you to V the O ."
 std::string request_text(const Verb& verb, const std::string& object, int wording);
 
-std::string story(int fillers, SplitMix64& random);
+std::string story(int fillers, SplitMix64& random, bool mark_object = false);
 std::string agreement(SplitMix64& random);
 std::string hidden(const World& world, SplitMix64& random);
 std::string talk(const World& world, SplitMix64& random);

@@ -30,7 +30,8 @@ struct TrainSettings {
   TrainOptions train{};
   int64_t batch = 16;            // rows
   double answer_weight = 4;      // loss weight of the world's answer tokens
-  bool mark_class_word = false;  // the class word of a refusal counts as an answer token too (docs/world.md)
+  bool mark_class_word = false;    // the class word of a refusal counts as an answer token too (docs/world.md)
+  bool mark_story_object = false;  // and so does the object at the end of a story
   int64_t documents = 100000;    // of the world
   std::vector<std::string> types;  // only these document types of the world; empty = all 16
   int64_t eval_every = 0;          // steps; 0 = ten times in the run

@@ -15,7 +15,8 @@ constexpr int64_t kWorldValidationDocuments = 2000;
 std::unique_ptr<Tokenizer> world_tokenizer_of(const TrainSettings& s, const World& world) {
   if (s.tokenizer.empty() || s.tokenizer == "word") return make_world_tokenizer();
   std::string text;  // characters and subwords are learned from the first 20,000 documents (docs/world.md)
-  for (const Document& document : world_documents(world, 20000, kWorldTrainSeed)) text += document_text(document) + "\n";
+  for (const Document& document : world_documents(world, 20000, kWorldTrainSeed))
+    text += document_text(document) + "\n";
   std::unique_ptr<Tokenizer> tokenizer = make_tokenizer(s.tokenizer, text, world_lexicon().specials);
   const bool learned = s.tokenizer == "char" || s.tokenizer.starts_with("bpe:");
   if (!learned) return tokenizer;
@@ -29,7 +30,8 @@ Corpus make_world_corpus(const TrainSettings& s, uint64_t seed) {
   Corpus corpus;
   corpus.tokenizer = world_tokenizer_of(s, world);
   const int32_t pad = corpus.tokenizer->pad.value_or(0);
-  const DocumentOptions options{.types = s.types, .mark_class_word = s.mark_class_word};
+  const DocumentOptions options{
+      .types = s.types, .mark_class_word = s.mark_class_word, .mark_story_object = s.mark_story_object};
   auto loader = [&](int64_t count, uint64_t stream) {
     std::vector<TokenizedDocument> tokenized;
     for (const Document& document : world_documents(world, count, stream, options)) {
@@ -56,11 +58,13 @@ Corpus make_file_corpus(const TrainSettings& s, uint64_t seed) {
   corpus.tokenizer = make_tokenizer(s.tokenizer.empty() ? "char" : s.tokenizer, text);
   auto [head, tail] = split_stream(corpus.tokenizer->encode(text), 0.1);
   if (int64_t(tail.size()) < 2 || int64_t(head.size()) <= s.context) {
-    throw FileError(s.corpus, "",
-                    fmt::format("{} tokens are too few for a context of {}", head.size() + tail.size(), s.context));
+    throw FileError(
+        s.corpus, "",
+        fmt::format("{} tokens are too few for a context of {}", head.size() + tail.size(), s.context));
   }
   corpus.train_tokens = int64_t(head.size());
-  corpus.prompts = {corpus.tokenizer->decode({head.begin(), head.begin() + std::min<int64_t>(corpus.train_tokens, 8)})};
+  corpus.prompts = {
+      corpus.tokenizer->decode({head.begin(), head.begin() + std::min<int64_t>(corpus.train_tokens, 8)})};
   const int64_t validation_context = std::min<int64_t>(s.context, int64_t(tail.size()) - 1);
   const auto train = std::make_shared<StreamLoader>(std::move(head), s.batch, s.context, seed);
   const auto validation = std::make_shared<StreamLoader>(std::move(tail), s.batch, validation_context, seed);

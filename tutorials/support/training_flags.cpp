@@ -53,10 +53,10 @@ void add_presets(Flags& flags) {
                 {"beta1", 0.9},         {"beta2", 0.98},     {"weight-decay", 0.01},
                 {"muon-weight-decay", 0.05}, {"clip", 1.0},  {"warmup", 40},
                 {"lr-floor", 0.05},     {"init-std", 0.04},  {"init-embedding-std", 0.02},
-                {"answer-weight", 4},   {"mark-class-word", true}};
+                {"answer-weight", 4},   {"mark-class-word", true}, {"mark-story-object", true}};
   flags.preset("world", world, "the full recipe of docs/world.md: 10 M positions, everything is learned");
   // The document types that are learned first. Hidden voices, truth judgement and code need the whole recipe.
-  world.update({{"steps", 4000}, {"answer-weight", 2}, {"mark-class-word", false},
+  world.update({{"steps", 4000}, {"answer-weight", 2}, {"mark-class-word", false}, {"mark-story-object", false},
                 {"types", {"story", "agree", "talk", "feel", "goal", "arith", "persona", "qa", "request", "style", "turns"}}});
   flags.preset("world-small", world, "a fifth of it: stories, facts, speakers, rules, emotions, sums");
 }
@@ -71,6 +71,7 @@ void add_training_flags(Flags& flags, TrainSettings& s) {
   flags.add("--batch", &s.batch, "rows per batch").between(1, 1 << 20);
   flags.add("--answer-weight", &s.answer_weight, "loss weight of the world's answer tokens").between(0, 1000);
   flags.add("--mark-class-word", &s.mark_class_word, "a refusal's class word counts as an answer token");
+  flags.add("--mark-story-object", &s.mark_story_object, "so does the object at the end of a story");
   flags.add("--documents", &s.documents, "of the world").between(100, 10'000'000);
   flags.add("--types", &s.types, "only these document types of the world (docs/world.md), one flag each");
   flags.add("--eval-every", &s.eval_every, "steps between validations (0 = ten in the run)").at_least(0);

@@ -210,6 +210,11 @@ TEST(WorldDocuments, Marks) {
       if (!document.answer[i] || document.words[i - 1] == "<bot>") continue;
       EXPECT_TRUE(document.words[i] == "animals" || document.words[i] == "glass") << text_of(document);
     }
+  options = {.types = {"story"}, .mark_story_object = true};
+  for (const Document& document : world_documents(world(), 200, 1, options)) {
+    const int64_t n = int64_t(document.words.size());  // ... OBJECT in a box . <eos>
+    for (int64_t i = 0; i < n; i++) ASSERT_EQ(document.answer[size_t(i)], i == n - 6) << text_of(document);
+  }
 }
 
 // A statement found in a document: words[at] is its value.

@@ -54,6 +54,7 @@ Corpus make_world_corpus(const TrainSettings& s, uint64_t seed) {
 
 Corpus make_file_corpus(const TrainSettings& s, uint64_t seed) {
   const std::string text = read_text(s.corpus);
+  if (text.empty()) throw FileError(s.corpus, "", "is empty");
   Corpus corpus;
   corpus.tokenizer = make_tokenizer(s.tokenizer.empty() ? "char" : s.tokenizer, text);
   auto [head, tail] = split_stream(corpus.tokenizer->encode(text), 0.1);

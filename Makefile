@@ -144,7 +144,7 @@ faults_kernel_watch = -DCUSIM_WATCH -fsanitize=thread
 faults_link_asan  = -fsanitize=address
 faults_link_tsan  = -fsanitize=thread
 faults_compile    = $(CXX) -std=c++20 -Wall -Wextra -g -O1 -fno-tree-vectorize -fopenmp -I. -MMD -MP
-$(BUILD)/obj/faults-%.o: tests/cusim/faults.cu Makefile
+$(addprefix $(BUILD)/obj/faults-,fast.o asan.o tsan.o watch.o): $(BUILD)/obj/faults-%.o: tests/cusim/faults.cu Makefile
 	@mkdir -p $(@D); echo "  c++   $< ($*)"
 	$(Q)$(faults_compile) $(faults_kernel_$*) -x c++ -c $< -o $@
 define cusim_variant

@@ -11,6 +11,7 @@
 #include "models/io/json.h"
 #include "models/io/safetensors.h"
 #include "nn/adamw.h"
+#include "nn/lora.h"
 #include "nn/muon.h"
 
 namespace chalk {
@@ -53,7 +54,7 @@ Trainer::Trainer(LanguageModel& model, const TrainOptions& options)
                .warmup = options.warmup,
                .total = options.steps,
                .floor = options.lr_floor},
-      parameters(model.parameters()),
+      parameters(trainable_parameters(model)),
       optimizers(make_optimizers(parameters, model, options)) {}
 
 Tensor batch_loss(LanguageModel& model, const Batch& batch, float divisor) {

@@ -59,6 +59,8 @@ void add_presets(Flags& flags) {
   world.update({{"steps", 4000}, {"answer-weight", 2}, {"mark-class-word", false}, {"mark-story-object", false},
                 {"types", {"story", "agree", "talk", "feel", "goal", "arith", "persona", "qa", "request", "style", "turns"}}});
   flags.preset("world-small", world, "a fifth of it: stories, facts, speakers, rules, emotions, sums");
+  world.update({{"types", world_base_types()}});
+  flags.preset("world-base", world, "as long, and no chat document: what fine-tuning starts from");
 }
 
 }  // namespace

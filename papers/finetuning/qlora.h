@@ -37,7 +37,7 @@
 // 5. Deviations.
 //      paper says                       code does                              why
 //      code book by Eq. (4)             the authors' table                     their library builds it otherwise: two half-ranges
-//                                                                              of quantiles and an exact 0; Eq. (4) has no 0
+//                                                                              of quantiles, 8 above zero, 7 below, and 0
 //      Eq. (5) without s                with s                                 so does the authors' code, and Eq. (3)
 //      "FP8" for the second level       the dynamic 8-bit map                  so does the authors' code: it is no IEEE float
 //      products in bf16                 in float                               Chalk's engine is float32; storage is what counts here
@@ -128,8 +128,8 @@ inline std::vector<float> double_dequant(const NF4Matrix& matrix) {
 // ---- section 3: the layer ----
 
 // y (N, out) of x (N, in): what LoraLinear over NF4Linear computes, written out as one sum over both paths.
-inline std::vector<double> qlora_by_hand(const std::vector<float>& x, const NF4Matrix& matrix,
-                                         const LoraLinear& lora) {
+inline std::vector<float> qlora_by_hand(const std::vector<float>& x, const NF4Matrix& matrix,
+                                        const LoraLinear& lora) {
   const int64_t in = matrix.columns, out = matrix.rows, rank = lora.options.rank, N = int64_t(x.size()) / in;
   const std::vector<float> weight = double_dequant(matrix), A = lora.A.to_vector(), B = lora.B.to_vector();
   const double s = lora.options.scaling();
@@ -141,12 +141,12 @@ inline std::vector<double> qlora_by_hand(const std::vector<float>& x, const NF4M
         double update = 0;  // (L1 L2)_io
         for (int64_t r = 0; r < rank; ++r)
           update += double(A[size_t(r * in + i)]) * double(B[size_t(o * rank + r)]);
-        // Eq. (3) with the widened weight in place of W is Eq. (5)
+        // Eq. (3), with the widened weight in place of W, is Eq. (5).
         sum += double(x[size_t(n * in + i)]) * (double(weight[size_t(o * in + i)]) + s * update);
       }
     }
   }
-  return y;
+  return {y.begin(), y.end()};
 }
 
 // ---- the method ----
@@ -185,6 +185,20 @@ inline std::vector<LoraLinear*> prepare_qlora(LanguageModel& model, const QloraO
   if (options.storage == BaseStorage::FourBit) quantize_projections(model, options.quantization);
   if (options.storage == BaseStorage::BFloat16) round_projections_to_bf16(model);
   return attach_lora(model, options.lora, options.targets, options.seed, &model.training);
+}
+
+// Merging without loss: each adapted projection becomes a plain float Linear of its widened weight + s · B · A. The 4-bit
+// alternative is merge_lora(), which rounds that sum to the code book again (nn/lora.h).
+inline void merge_into_float(Module& model) {
+  for (Slot* slot : slots_of(model, Slot::Kind::Projection)) {
+    const auto* lora = dynamic_cast<const LoraLinear*>(slot->layer.get());
+    if (!lora) continue;
+    auto dense = std::make_unique<Linear>(
+        Tensor::from({lora->out_features(), lora->in_features()}, dense_weight(*lora), lora->A.device()));
+    if (const auto* packed = dynamic_cast<const NF4Linear*>(lora->base.get())) dense->bias = packed->bias;
+    if (const auto* linear = dynamic_cast<const Linear*>(lora->base.get())) dense->bias = linear->bias;
+    slot->layer = std::move(dense);
+  }
 }
 
 struct QloraRun {

@@ -1,5 +1,6 @@
 // The flags and presets of a training run.
 
+#include "models/text/world.h"
 #include "tutorials/support/training.h"
 
 namespace chalk {

@@ -1,0 +1,96 @@
+// LoRA: the layer and its gradients against the equations written out, counts, and fine-tuning a small model. The layer's
+// other invariants are tests/nn/lora_test.cpp, the files' tests/models/io/peft_test.cpp.
+#include "papers/finetuning/lora.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/expect.h"
+#include "tests/models/small_models.h"
+
+namespace chalk {
+namespace {
+
+std::unique_ptr<LoraLinear> some_layer(Device device, bool rank_stabilized) {
+  auto base = std::make_unique<Linear>(11, 7, false, device);
+  base->weight.copy_from(random_tensor({7, 11}, 1, device));
+  base->set_requires_grad(false);
+  const LoraOptions options{.rank = 3, .alpha = 2, .rank_stabilized = rank_stabilized};
+  auto layer = std::make_unique<LoraLinear>(std::move(base), options, 5, "slot", nullptr);
+  layer->B.copy_from(random_tensor({7, 3}, 6, device));
+  return layer;
+}
+
+std::vector<double> row(const Tensor& x, int64_t n) {
+  const float* begin = x.data() + n * x.dim(-1);
+  return {begin, begin + x.dim(-1)};
+}
+
+// 11 + 3 products of numbers below 1, in float against double.
+constexpr double kTolerance = 5e-6;
+
+TEST(LoraPaper, ForwardByHand) {
+  for (Device device : {Device::Plain, Device::CPU}) {
+    for (bool rank_stabilized : {false, true}) {
+      const auto layer = some_layer(device, rank_stabilized);
+      const Tensor x = random_tensor({4, 11}, 3, device), y = layer->forward(x);
+      for (int64_t n = 0; n < 4; ++n) {
+        const std::vector<double> by_hand = LoraByHand(*layer).forward(row(x, n));
+        for (int64_t o = 0; o < 7; ++o) EXPECT_NEAR(row(y, n)[size_t(o)], by_hand[size_t(o)], kTolerance);
+      }
+    }
+  }
+}
+
+TEST(LoraPaper, GradientsByHand) {
+  for (Device device : {Device::Plain, Device::CPU}) {
+    const auto layer = some_layer(device, false);
+    Tensor x = random_tensor({1, 11}, 3, device);
+    x.set_requires_grad();
+    const Tensor g = random_tensor({1, 7}, 4, device);
+    run_backward(layer->forward(x), g);
+    const LoraByHand::Gradients d = LoraByHand(*layer).backward(row(x, 0), row(g, 0));
+    const auto floats = [](const std::vector<double>& v) { return std::vector<float>(v.begin(), v.end()); };
+    EXPECT_TRUE(all_near(x.grad().to_vector(), floats(d.dx), kTolerance));
+    EXPECT_TRUE(all_near(layer->A.grad().to_vector(), floats(d.dA), kTolerance));
+    EXPECT_TRUE(all_near(layer->B.grad().to_vector(), floats(d.dB), kTolerance));
+  }
+}
+
+TEST(LoraPaper, CountsWhatLearns) {
+  auto model = small_llama(Device::CPU);
+  std::vector<Projection*> adapted;
+  for (LoraLinear* layer : attach_lora(*model, {.rank = 5}, {"q_proj", "v_proj"}, 1, nullptr))
+    adapted.push_back(layer);
+  int64_t learning = 0;
+  for (const NamedTensor& p : trainable_parameters(*model)) learning += p.tensor.numel();
+  // Two blocks, q 8 -> 16 and v 8 -> 8.
+  EXPECT_EQ(learning, 2 * 5 * ((8 + 16) + (8 + 8)));
+  EXPECT_EQ(lora_parameter_count(adapted, 5), learning);
+}
+
+class LoraFinetuneTest : public testing::TestWithParam<ModelCase> {};
+INSTANTIATE_TEST_SUITE_P(Models, LoraFinetuneTest, testing::ValuesIn(kModelCases), model_test_name);
+
+// Learns, leaves the base as it was, and the merged model is the adapted one.
+TEST_P(LoraFinetuneTest, LearnsAndMerges) {
+  auto model = GetParam().make();
+  const IntTensor ids = some_ids(4, 8);
+  Batch batch{
+      .B = 4, .T = 8, .ids = ids.values, .targets = ids.values, .weights = std::vector<float>(32, 1.0f)};
+  const std::vector<NamedTensor> base = model->parameters();
+  std::vector<std::vector<float>> before;
+  for (const NamedTensor& p : base) before.push_back(p.tensor.to_vector());
+  const std::vector<double> losses =
+      finetune_lora(*model, {.lora = {.rank = 2}, .lr = 0.01, .steps = 15}, [&](int64_t) { return batch; });
+  EXPECT_LT(losses.back(), losses.front() - 0.1);
+  for (size_t i = 0; i < base.size(); ++i) EXPECT_EQ(base[i].tensor.to_vector(), before[i]) << base[i].name;
+
+  NoGrad no_grad;
+  const Tensor adapted = model->forward(ids);
+  EXPECT_LT(merge_finetuned(*model).error_rms, 1e-6);
+  EXPECT_TRUE(all_near(model->forward(ids), adapted, 2e-4));  // logits of order 10 through two blocks
+  EXPECT_EQ(model->parameters().size(), base.size());
+}
+
+}  // namespace
+}  // namespace chalk

@@ -70,7 +70,7 @@
 #include "models/calibration.h"
 #include "models/io/dtype.h"
 #include "models/io/weights.h"
-#include "nn/linear.h"
+#include "nn/group_quant_linear.h"
 #include "nn/quantizer.h"
 
 namespace chalk::gptq {
@@ -339,10 +339,9 @@ struct ModelResult {
 // Rounds what sits in the slot and puts the dequantized weights in its place.
 inline void quantize_slot(Slot& slot, const Hessian& hessian, const Factor& factor, const Options& options,
                           ModelResult& result) {
-  auto* linear = dynamic_cast<Linear*>(slot.layer.get());
-  check(linear != nullptr, "GPTQ: slot {} does not hold a plain Linear", slot.name);
-  const int64_t R = linear->out_features(), C = linear->in_features();
-  const std::vector<float> weight = linear->weight.to_vector();
+  Linear& linear = float_linear(slot);
+  const int64_t R = linear.out_features(), C = linear.in_features();
+  const std::vector<float> weight = linear.weight.to_vector();
   Result rounded = quantize(weight.data(), R, C, factor, options);
   const QuantizedMatrix rtn = round_to_nearest(weight.data(), R, C, options.quantizer);
   result.reports.push_back({.slot = slot.name,
@@ -354,7 +353,7 @@ inline void quantize_slot(Slot& slot, const Hessian& hessian, const Factor& fact
                             .predicted = predicted_error_ratio(factor),
                             .damping = factor.damping,
                             .raises = factor.raises});
-  linear->weight.copy_from(Tensor::from({R, C}, dequantize(rounded.weight), linear->weight.device()));
+  linear.weight.copy_from(Tensor::from({R, C}, dequantize(rounded.weight), linear.weight.device()));
   result.layers.push_back({slot.name, std::move(rounded.weight)});
 }
 

@@ -125,8 +125,8 @@ inline double surgeon_saliency(double inverse_qq, double w_q) {
   return 0.5 * w_q * w_q / inverse_qq;
 }  // E4
 
-// Moves weight q of w (C) to `target` and the free others to where they make up for it best. Deleting is target 0 (E3);
-// rounding is target quant(w_q) (E6). Returns what that costs.
+// Moves weight q of w (C) to `target` and the free others to where they make up for it best. Deleting is target 0,
+// rounding is target quant(w_q). Returns what that costs.
 inline double move_weight(std::vector<double>& w, const std::vector<double>& inverse, int64_t q,
                           double target) {
   const int64_t C = int64_t(w.size());

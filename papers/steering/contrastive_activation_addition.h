@@ -15,8 +15,8 @@
 //
 // 4. Equations.
 //   E1   v = mean_i (o(q_i, a_i⁺)[τ] − o(q_i, a_i⁻)[τ])               test: Caa.VectorOfAUnionIsTheMeanOfVectors
-//   E2   o(x)[t] += c v for t after the instruction                   test: Caa.EverywhereEqualsABias
-//   E3   optional, before: o ← o − v (o · v) / (|v|² + 1e-10)         test: Caa.ProjectionDoesNotKnowTheMultiplier
+//   E2   o(x)[t] += c v for t after the instruction                   test: CaaModel.EverywhereEqualsABias
+//   E3   optional, before: o ← o − v (o · v) / (|v|² + 1e-10)         test: CaaModel.ProjectionDoesNotKnowTheMultiplier
 //   E4   v_b ← v_b · mean_b' |v_b'| / |v_b|                           test: Caa.EqualisedVectorsHaveOneNorm
 //   E5   P(match) = p(a⁺) / (p(a⁺) + p(a⁻))                           test: Caa.MatchProbabilityIsASoftmaxOverTwo
 //

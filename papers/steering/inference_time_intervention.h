@@ -16,11 +16,11 @@
 //                W_O -> the slot of the attention's output product     α, K -> ItiOptions.alpha, .heads     y -> Labels
 //
 // 4. Equations.
-//   E1   x ← x + Σ_h W_O^h (z^h + α σ^h θ^h), the extra term for the top K heads    test: Iti.ShiftIsLinearInAlpha
+//   E1   x ← x + Σ_h W_O^h (z^h + α σ^h θ^h), the extra term for the top K heads    test: ItiModel.ShiftIsLinearInAlpha
 //   E2   p(y = 1 | z) = σ(w · z + b), L2 with C = 1, features as they are           test: Iti.FindsThePlantedHead
 //   E3   mass-mean shift: θ ∝ mean(z | y = 1) − mean(z | y = 0)                     test: Iti.FindsThePlantedHead
 //   E4   σ = std(θ · z) over the tuning set                                        test: Iti.SigmaIgnoresTheSignAndFollowsTheScale
-//   E5   bake-in: b = W_O · concat_h(α σ θ or 0)                                   test: Iti.BakedInBiasEqualsTheHook
+//   E5   bake-in: b = W_O · concat_h(α σ θ or 0)                                   test: ItiModel.BakedInBiasEqualsTheHook
 //   E6   MC1 = [score(best true answer) > max score(false answers)]                test: Iti.Mc1AndMc2
 //   E7   MC2 = Σ_true e^s / (Σ_true e^s + Σ_false e^s)                             test: Iti.Mc1AndMc2
 //

@@ -18,11 +18,11 @@
 //                D_F, D_A / V_F, V_A -> train / validation requests       R -> {"sorry"}      c -> coefficient
 //
 // 4. Equations.
-//   E1   r = mean_F x − mean_A x                                       test: Refusal.SwappingClassesNegatesTheDirection
+//   E1   r = mean_F x − mean_A x                                       test: RefusalModel.SwappingClassesNegatesTheDirection
 //   E2   s = log(P_R + 1e-8) − log(1 − P_R + 1e-8)                      test: Refusal.ScoreIsLogOdds
 //   E3   ablation: x' = x − r̂ (r̂ · x)                                  test: Refusal.AblationRemovesTheDirectionOnce
-//   E4   addition: x' = x + c r, r not normalised                      test: Refusal.AddingAndSubtractingIsTheIdentity
-//   E5   W' = W − r̂ r̂ᵀ W for every matrix that writes to the stream     test: Refusal.OrthogonalWeightsEqualTheHooks
+//   E4   addition: x' = x + c r, r not normalised                      test: RefusalModel.AddingAndSubtractingIsTheIdentity
+//   E5   W' = W − r̂ r̂ᵀ W for every matrix that writes to the stream     test: RefusalModel.OrthogonalWeightsEqualTheHooks
 //   E6   KL = mean Σ_v p (log(p + 1e-6) − log(q + 1e-6))               test: Refusal.KlOfEqualIsZero
 //   E7   keep: l < floor(0.8 L), KL ≤ 0.1, induce ≥ 0, nothing NaN     test: Refusal.FilterNamesEachReason
 //   E8   affine: x' = x + ((r̂ · μ_A) − (r̂ · x)) r̂                      test: Refusal.AffineEditMovesToTheAllowedMean
@@ -35,7 +35,7 @@
 //                                                   named so                       depends on the seed; the allowed mean does not
 //    position −1 … −|I| of a chat template          −1, −2: <bot> and <eot>        that is the whole template
 //    r̂ = r / (|r| + 1e-8)                           r / |r|                        a zero direction is an error
-//    addition at all positions of layer l           all, or the last of prompt     9c of docs/world.md was measured with the last
+//    addition at all positions of layer l           all, or the last of prompt     one token is the smaller change
 //    abliteration (third-party variant): layers 1   not implemented                the paper's edit is the subject
 //      and later only, embedding untouched
 //

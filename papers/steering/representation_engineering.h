@@ -21,11 +21,11 @@
 //   E3   score(s) = (h(s) − μ) · v / |v|                            test: RepE.ConstantShiftChangesNothing
 //   E4   s = sign(share of pairs where the positive scores higher − where it scores lower)  test: RepE.SignFlipsWithLabels
 //   E5   v = mean(h | positive) − mean(h | negative), length kept   test: RepE.ClusterMeanIsTheDifferenceOfMeans
-//   E6   linear: h' = h + c                                         test: RepE.CoefficientZeroIsThePlainModel
+//   E6   linear: h' = h + c                                         test: RepEModel.CoefficientZeroIsThePlainModel
 //   E7   piece-wise: h' = h + sign(h · c) c                         test: RepE.PieceWiseEqualsLinearOnThePositiveSide
 //   E8   projection: h' = h − (h · c)/(c · c) c                     test: RepE.ProjectionRemovesTheDirectionOnce
 //   E9   h'' = h' |h| / |h'|                                        test: RepE.KeepNormKeepsTheNorm
-//   E10  c_l = α (h_l⁺ − h_l⁻), added to all three streams          test: RepE.ContrastOfEqualTemplatesIsThePlainModel
+//   E10  c_l = α (h_l⁺ − h_l⁻), added to all three streams          test: RepEModel.ContrastOfEqualTemplatesIsThePlainModel
 //   E11  t_l = h_l(x) + α (h_l(x⁺) − h_l(x⁻)) + β w_l               test: RepE.LorraLossAtStepZero
 //   E12  loss = mean |m (h_l^LoRA(x) − t_l)|₂                       test: RepE.LorraLossAtStepZero
 //

@@ -56,8 +56,7 @@ std::span<const uint8_t> bytes_of(const std::vector<float>& values) {
   return {reinterpret_cast<const uint8_t*>(values.data()), values.size() * sizeof(float)};
 }
 
-ControlVector read_gguf_vector(const std::string& path) {
-  const Gguf file = read_gguf(path);
+ControlVector from_gguf(const Gguf& file, const std::string& path) {
   const std::string architecture = file.metadata.get_string("general.architecture");
   if (architecture != "controlvector") {
     throw FileError(path, "general.architecture", "'" + printable(architecture) + "', expected 'controlvector'");
@@ -70,8 +69,7 @@ ControlVector read_gguf_vector(const std::string& path) {
   return vector;
 }
 
-ControlVector read_safetensors_vector(const std::string& path) {
-  const Safetensors file = read_safetensors(path);
+ControlVector from_safetensors(const Safetensors& file, const std::string& path) {
   const auto hint = file.metadata.find("model_hint");
   ControlVector vector{{}, hint == file.metadata.end() ? "" : hint->second};
   for (const auto& [name, array] : file.tensors) {
@@ -108,10 +106,17 @@ void write_control_vector(const std::string& path, const ControlVector& vector) 
   }
 }
 
-ControlVector read_control_vector(const std::string& path) {
-  ControlVector vector = is_gguf(path) ? read_gguf_vector(path) : read_safetensors_vector(path);
+ControlVector parse_control_vector(std::span<const uint8_t> bytes, const std::string& path) {
+  ControlVector vector =
+      is_gguf(path) ? from_gguf(parse_gguf(bytes, path), path) : from_safetensors(parse_safetensors(bytes, path), path);
   if (vector.directions.empty()) throw FileError(path, "", "holds no direction");
   return vector;
+}
+
+ControlVector read_control_vector(const std::string& path) {
+  is_gguf(path);  // a wrong ending is a wrong flag, whether or not the file is there
+  const MappedFile file(path);
+  return parse_control_vector(file.bytes(), path);
 }
 
 void add_control_vector(Edits& edits, LanguageModel& model, const ControlVector& vector, double strength) {

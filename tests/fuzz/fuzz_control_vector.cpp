@@ -2,7 +2,6 @@
 #include "autograd/check.h"
 #include "models/control_vector.h"
 #include "tests/fuzz/patched.h"
-#include "tests/models/io/tiny_checkpoints.h"
 
 namespace {
 

@@ -41,7 +41,8 @@ int64_t block_count(LanguageModel& model) {
 namespace {
 
 // Copies row (b, column) of x (B, T, W) to row texts[b] of `samples`, for every b.
-void keep_column(const Tensor& x, int64_t column, const std::vector<int64_t>& texts, int64_t n, Samples& samples) {
+void keep_column(const Tensor& x, int64_t column, const std::vector<int64_t>& texts, int64_t n,
+                 Samples& samples) {
   const Tensor host = x.to(Device::CPU);
   const int64_t B = x.dim(0), T = x.dim(1), W = x.dim(2);
   if (samples.n == 0) samples = {n, W, std::vector<float>(size_t(n * W))};

@@ -41,8 +41,9 @@ void insert(ControlVector& vector, const std::string& path, const std::string& n
   const std::string field = "tensor " + printable(name);
   if (shape.size() != 1 || values.empty()) throw FileError(path, field, "expected one axis");
   if (!vector.directions.empty() && vector.directions.begin()->second.size() != values.size()) {
-    throw FileError(path, field, fmt::format("{} numbers, but other directions have {}", values.size(),
-                                             vector.directions.begin()->second.size()));
+    throw FileError(path, field,
+                    fmt::format("{} numbers, but other directions have {}", values.size(),
+                                vector.directions.begin()->second.size()));
   }
   for (float x : values) {
     if (!std::isfinite(x)) throw FileError(path, field, "holds a number that is not finite");
@@ -59,11 +60,13 @@ std::span<const uint8_t> bytes_of(const std::vector<float>& values) {
 ControlVector from_gguf(const Gguf& file, const std::string& path) {
   const std::string architecture = file.metadata.get_string("general.architecture");
   if (architecture != "controlvector") {
-    throw FileError(path, "general.architecture", "'" + printable(architecture) + "', expected 'controlvector'");
+    throw FileError(path, "general.architecture",
+                    "'" + printable(architecture) + "', expected 'controlvector'");
   }
   ControlVector vector{{}, file.metadata.get_string("controlvector.model_hint", "")};
   for (const GgufTensor& tensor : file.tensors) {
-    if (tensor.type != GgmlType::F32) throw FileError(path, "tensor " + printable(tensor.name), "expected F32");
+    if (tensor.type != GgmlType::F32)
+      throw FileError(path, "tensor " + printable(tensor.name), "expected F32");
     insert(vector, path, tensor.name, 1, tensor.shape, to_floats(tensor));
   }
   return vector;
@@ -73,7 +76,8 @@ ControlVector from_safetensors(const Safetensors& file, const std::string& path)
   const auto hint = file.metadata.find("model_hint");
   ControlVector vector{{}, hint == file.metadata.end() ? "" : hint->second};
   for (const auto& [name, array] : file.tensors) {
-    if (!is_float_dtype(array.dtype)) throw FileError(path, "tensor " + printable(name), "expected floating point");
+    if (!is_float_dtype(array.dtype))
+      throw FileError(path, "tensor " + printable(name), "expected floating point");
     insert(vector, path, name, 0, array.shape, to_floats(array));
   }
   return vector;
@@ -85,8 +89,10 @@ void write_control_vector(const std::string& path, const ControlVector& vector) 
   if (vector.directions.empty()) throw UsageError(path + ": the control vector has no direction");
   if (is_gguf(path)) {
     if (vector.directions.contains(0)) {
-      throw UsageError(path + ": GGUF control vectors have no direction for block 0 (llama.cpp refuses direction.0); "
-                              "write .safetensors, or steer a later block");
+      throw UsageError(
+          path +
+          ": GGUF control vectors have no direction for block 0 (llama.cpp refuses direction.0); "
+          "write .safetensors, or steer a later block");
     }
     GgufMetadata metadata;
     metadata.set("general.architecture", GgufValue::text("controlvector"));
@@ -100,15 +106,16 @@ void write_control_vector(const std::string& path, const ControlVector& vector) 
   } else {
     std::vector<ArrayView> arrays;
     for (const auto& [block, values] : vector.directions) {
-      arrays.push_back({kPrefix + std::to_string(block), DType::F32, {int64_t(values.size())}, bytes_of(values)});
+      arrays.push_back(
+          {kPrefix + std::to_string(block), DType::F32, {int64_t(values.size())}, bytes_of(values)});
     }
     write_safetensors(path, arrays, {{"model_hint", vector.model_hint}, {"site", "resid_post"}});
   }
 }
 
 ControlVector parse_control_vector(std::span<const uint8_t> bytes, const std::string& path) {
-  ControlVector vector =
-      is_gguf(path) ? from_gguf(parse_gguf(bytes, path), path) : from_safetensors(parse_safetensors(bytes, path), path);
+  ControlVector vector = is_gguf(path) ? from_gguf(parse_gguf(bytes, path), path)
+                                       : from_safetensors(parse_safetensors(bytes, path), path);
   if (vector.directions.empty()) throw FileError(path, "", "holds no direction");
   return vector;
 }
@@ -121,14 +128,16 @@ ControlVector read_control_vector(const std::string& path) {
 
 void add_control_vector(Edits& edits, LanguageModel& model, const ControlVector& vector, double strength) {
   if (!vector.model_hint.empty() && vector.model_hint != model.architecture()) {
-    throw UsageError(fmt::format("the control vector was made for a model of architecture '{}', this one is '{}'",
-                                 printable(vector.model_hint), model.architecture()));
+    throw UsageError(
+        fmt::format("the control vector was made for a model of architecture '{}', this one is '{}'",
+                    printable(vector.model_hint), model.architecture()));
   }
   const int64_t L = int64_t(model.blocks().size());
   for (const auto& [block, values] : vector.directions) {
     if (block < 0 || block >= L || int64_t(values.size()) != model.width()) {
-      throw UsageError(fmt::format("the control vector has {} numbers for block {}; the model has {} blocks of width {}",
-                                   values.size(), block, L, model.width()));
+      throw UsageError(
+          fmt::format("the control vector has {} numbers for block {}; the model has {} blocks of width {}",
+                      values.size(), block, L, model.width()));
     }
   }
   if (strength == 0) return;

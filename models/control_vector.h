@@ -25,7 +25,8 @@ struct ControlVector {
 // a direction for block 0; read throws FileError when the file does not hold what it should.
 void write_control_vector(const std::string& path, const ControlVector& vector);
 ControlVector read_control_vector(const std::string& path);
-ControlVector parse_control_vector(std::span<const uint8_t> bytes, const std::string& path);  // the file's contents
+ControlVector parse_control_vector(std::span<const uint8_t> bytes,
+                                   const std::string& path);  // the file's contents
 
 // x ← x + strength · direction at every token of every named block, for as long as `edits` lives.
 // Throws UsageError when the vector has a width or a block that the model has not, or was made for another architecture.

@@ -21,8 +21,9 @@ std::vector<Ids> WorldModel::ids(const std::vector<std::string>& texts) const {
 int32_t WorldModel::id(const std::string& word) const {
   const Ids pieces = encode_with_specials(tokenizer, word);
   if (pieces.size() != 1) {
-    throw UsageError(fmt::format("'{}' is {} tokens here; the steering measures need the world's word tokenizer", word,
-                                 pieces.size()));
+    throw UsageError(
+        fmt::format("'{}' is {} tokens here; the steering measures need the world's word tokenizer", word,
+                    pieces.size()));
   }
   return pieces[0];
 }
@@ -70,16 +71,19 @@ ReplyShares reply_shares(const WorldModel& world, const std::vector<stimuli::Req
   return {shares.refused / double(logits.n), shares.complied / double(logits.n)};
 }
 
-std::vector<std::string> replies(const WorldModel& world, const std::vector<std::string>& prompts, int64_t tokens,
-                                 double temperature, uint64_t seed, const std::function<void(Edits&)>& edit) {
-  SampleOptions options{.max_new_tokens = tokens, .temperature = temperature, .stop = {world.id("<eot>"), world.id("<eos>")}};
+std::vector<std::string> replies(const WorldModel& world, const std::vector<std::string>& prompts,
+                                 int64_t tokens, double temperature, uint64_t seed,
+                                 const std::function<void(Edits&)>& edit) {
+  SampleOptions options{
+      .max_new_tokens = tokens, .temperature = temperature, .stop = {world.id("<eot>"), world.id("<eos>")}};
   std::vector<std::string> result;
   for (size_t i = 0; i < prompts.size(); ++i) {
     Edits edits(world.model.hooks);
     if (edit) edit(edits);
     options.seed = derive_seed(seed, i);
     Ids written = generate(world.model, world.ids(prompts[i]), options);
-    if (!written.empty() && std::count(options.stop.begin(), options.stop.end(), written.back()) > 0) written.pop_back();
+    if (!written.empty() && std::count(options.stop.begin(), options.stop.end(), written.back()) > 0)
+      written.pop_back();
     std::string text;
     for (int32_t id : written) text += (text.empty() ? "" : " ") + world.tokenizer.token(id);
     result.push_back(text);
@@ -99,7 +103,8 @@ double reply_log_probability(const WorldModel& world, const std::vector<std::str
     const int64_t T = int64_t(ids.size());
     const Tensor logits = world.model.forward({{1, T}, ids});
     for (int64_t t = prompt; t < T; ++t, ++count) {
-      const std::vector<double> p = next_probabilities(logits.data() + (t - 1) * logits.dim(2), logits.dim(2));
+      const std::vector<double> p =
+          next_probabilities(logits.data() + (t - 1) * logits.dim(2), logits.dim(2));
       sum += std::log(std::max(p[size_t(ids[size_t(t)])], 1e-300));
     }
   }

@@ -51,8 +51,8 @@ ReplyShares reply_shares(const WorldModel& world, const std::vector<stimuli::Req
 
 // The greedy reply to each prompt, up to <eot> or `tokens` tokens. `edit`, if given, is called before every prompt and
 // whatever it returns is dropped after it: hooks that count positions start afresh for each text.
-std::vector<std::string> replies(const WorldModel& world, const std::vector<std::string>& prompts, int64_t tokens,
-                                 double temperature = 0, uint64_t seed = 0,
+std::vector<std::string> replies(const WorldModel& world, const std::vector<std::string>& prompts,
+                                 int64_t tokens, double temperature = 0, uint64_t seed = 0,
                                  const std::function<void(Edits&)>& edit = nullptr);
 
 // ln p(reply | prompt) of the model as it is, mean per token over all replies: fluency of what another (steered) model

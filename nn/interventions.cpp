@@ -48,7 +48,8 @@ Hooks::Edit add_vector(std::vector<float> v, Positions positions, Passes passes)
     for (size_t c = 0; c < v.size(); ++c) x[c] += v[c];
   };
   return [width, edit = edit_rows(std::move(add), positions, passes)](const Tensor& x) {
-    check(x.dim(-1) == width, "add_vector: a vector of {} numbers for an activation of shape {}", width, to_string(x.shape));
+    check(x.dim(-1) == width, "add_vector: a vector of {} numbers for an activation of shape {}", width,
+          to_string(x.shape));
     return edit(x);
   };
 }

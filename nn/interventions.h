@@ -37,7 +37,8 @@ enum class Passes { WholeTexts, Continue };
 // Works on a copy of x (B, T, C), on any device.
 Hooks::Edit edit_rows(RowEdit edit, Positions positions = kEverywhere, Passes passes = Passes::WholeTexts);
 // x ← x + v at those positions; v (C). Throws Error when the activation has another width.
-Hooks::Edit add_vector(std::vector<float> v, Positions positions = kEverywhere, Passes passes = Passes::WholeTexts);
+Hooks::Edit add_vector(std::vector<float> v, Positions positions = kEverywhere,
+                       Passes passes = Passes::WholeTexts);
 
 // Hooks that live as long as this object.
 struct Edits {

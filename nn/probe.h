@@ -43,7 +43,8 @@ Direction random_direction(int64_t d, double length, uint64_t seed);
 
 // ---- means ----
 Direction mean_row(const Samples& samples);
-Direction class_mean(const Samples& samples, const Labels& labels, int label);  // throws Error on an empty class
+Direction class_mean(const Samples& samples, const Labels& labels,
+                     int label);  // throws Error on an empty class
 // θ = μ_1 − μ_0
 Direction difference_of_means(const Samples& samples, const Labels& labels);
 
@@ -51,7 +52,7 @@ Direction difference_of_means(const Samples& samples, const Labels& labels);
 struct PrincipalComponents {
   std::vector<Direction> directions;  // orthonormal; the coordinate of largest magnitude is positive
   std::vector<double> variances;      // descending, with divisor n
-  double total_variance = 0;          // of all components: variances[0] / total_variance is the explained share
+  double total_variance = 0;  // of all components: variances[0] / total_variance is the explained share
 };
 // The first `count` components (fewer when the rows span less). centre = false keeps the mean in: the components of the
 // second moment. Throws Error on fewer than one row or numbers that are not finite.
@@ -73,8 +74,9 @@ LinearProbe probe_along(const Direction& direction, const Samples& samples, cons
 LinearProbe mass_mean_probe(const Samples& samples, const Labels& labels, double tolerance = 1e-3);
 
 struct LogisticOptions {
-  double C = 1;             // weight of the data against ½|w|²; smaller = stronger regularisation
-  bool standardise = true;  // features to mean 0, variance 1 first: needed to compare sites. ITI's code does not.
+  double C = 1;  // weight of the data against ½|w|²; smaller = stronger regularisation
+  bool standardise =
+      true;  // features to mean 0, variance 1 first: needed to compare sites. ITI's code does not.
   int max_iterations = 1000;
   double gradient_tolerance = 1e-4;  // stop when no entry of the gradient is larger
 };
@@ -84,7 +86,8 @@ struct LogisticProbe : LinearProbe {
 };
 // Newton's method with step halving; the problem is convex, so the answer does not depend on the start.
 // Throws Error when labels do not match the rows or one class is empty.
-LogisticProbe logistic_probe(const Samples& samples, const Labels& labels, const LogisticOptions& options = {});
+LogisticProbe logistic_probe(const Samples& samples, const Labels& labels,
+                             const LogisticOptions& options = {});
 
 // ---- splits, controls, errors ----
 // Fold of each row when all rows of one item (a fact, a question) share a fold: item mod folds. Never split by row:

@@ -24,7 +24,8 @@ static Talk talk(const WorldModel& world, const Addition* a, double c) {
     const std::vector<std::string> written = replies(world, again, 16, 1, uint64_t(s), [&](Edits& e) {
       if (a) add(e, world.model, *a, c, Passes::Continue);
     });
-    prompts.insert(prompts.end(), again.begin(), again.end()), said.insert(said.end(), written.begin(), written.end());
+    prompts.insert(prompts.end(), again.begin(), again.end()),
+        said.insert(said.end(), written.begin(), written.end());
   }
   for (const std::string& text : said) {
     const stimuli::MoodCount one = stimuli::count_moods(text);
@@ -32,21 +33,25 @@ static Talk talk(const WorldModel& world, const Addition* a, double c) {
     count.total += one.total;
   }
   const double total = std::max(count.total, 1.0);
-  return {count.by_emotion[0] / total, count.by_emotion[1] / total, std::exp(-reply_log_probability(world, prompts, said))};
+  return {count.by_emotion[0] / total, count.by_emotion[1] / total,
+          std::exp(-reply_log_probability(world, prompts, said))};
 }
 
 // Greedy replies with the cache against running everything again for each token: the share that is equal.
 static double cached_equals_full(const WorldModel& world, const Addition& a, double c) {
   int64_t equal = 0, count = 0;
   const std::vector<std::string> prompts = stimuli::mood_prompts();
-  const auto cached = replies(world, prompts, 8, 0, 0, [&](Edits& e) { add(e, world.model, a, c, Passes::Continue); });
+  const auto cached =
+      replies(world, prompts, 8, 0, 0, [&](Edits& e) { add(e, world.model, a, c, Passes::Continue); });
   for (size_t i = 0; i < prompts.size(); i += 4, ++count) {
     std::string text;
     for (int t = 0; t < 8; ++t) {
       Edits edits(world.model.hooks);
       add(edits, world.model, a, c);
-      const Samples logits = next_logits(world.model, {world.ids(prompts[i] + (text.empty() ? "" : " ") + text)});
-      const std::string word = world.tokenizer.token(int32_t(std::max_element(logits.x.begin(), logits.x.end()) - logits.x.begin()));
+      const Samples logits =
+          next_logits(world.model, {world.ids(prompts[i] + (text.empty() ? "" : " ") + text)});
+      const std::string word = world.tokenizer.token(
+          int32_t(std::max_element(logits.x.begin(), logits.x.end()) - logits.x.begin()));
       if (word == "<eot>" || word == "<eos>") break;
       text += (text.empty() ? "" : " ") + word;
     }
@@ -56,14 +61,16 @@ static double cached_equals_full(const WorldModel& world, const Addition& a, dou
 }
 
 static void measure(const WorldModel& world) {
-  const Ids plus = world.ids("<bos> <user> act as if you are very happy"), minus = world.ids("<bos> <user> act as if you are very sad");
+  const Ids plus = world.ids("<bos> <user> act as if you are very happy"),
+            minus = world.ids("<bos> <user> act as if you are very sad");
   const Addition a = activation_difference(world.model, plus, minus, block, world.id("<pad>"));
   Addition random = a;
   const int64_t C = a.width;  // rows of the same length as ours, in random directions
   for (int64_t t = 0; t < a.length(); ++t) {
     double square = 0;
     for (int64_t j = 0; j < C; ++j) square += std::pow(double(a.rows[size_t(t * C + j)]), 2);
-    const Direction r = square > 0 ? random_direction(C, std::sqrt(square), uint64_t(t)) : Direction(size_t(C), 0.0);
+    const Direction r =
+        square > 0 ? random_direction(C, std::sqrt(square), uint64_t(t)) : Direction(size_t(C), 0.0);
     for (int64_t j = 0; j < C; ++j) random.rows[size_t(t * C + j)] = float(r[size_t(j)]);
   }
   for (double c : {-8.0, -4.0, -2.0, -1.0, 0.0, 1.0, 2.0, 4.0, 8.0}) {
@@ -83,23 +90,37 @@ static void measure(const WorldModel& world) {
 static int run(Context& context) {
   const RunFolder folder(o.out, true);
   for_each_model(o, context, [](const WorldModel& world, const std::string&) { measure(world); });
-  Report report("Activation addition", "\"very happy\" minus \"very sad\", added to the front of a neutral request");
-  show(context, report, folder, {"moods", "Mood of the replies", "share of mood words", "Chance is 1/6: the plain model picks a mood at random."}, happy);
-  show(context, report, folder, {"fluency", "Fluency", "perplexity of the replies under the plain model", "Sampled at temperature 1."}, fluency);
-  show(context, report, folder, {"blocks", "Where to add", "share of mood words", "Entering block 0 the difference is that of two word embeddings."}, blocks);
-  claim(context, report, lowest(cached_equal) == 1, "decoding with the cache writes what full recomputation writes", spread(cached_equal));
+  Report report("Activation addition",
+                "\"very happy\" minus \"very sad\", added to the front of a neutral request");
+  show(context, report, folder,
+       {"moods", "Mood of the replies", "share of mood words",
+        "Chance is 1/6: the plain model picks a mood at random."},
+       happy);
+  show(context, report, folder,
+       {"fluency", "Fluency", "perplexity of the replies under the plain model", "Sampled at temperature 1."},
+       fluency);
+  show(context, report, folder,
+       {"blocks", "Where to add", "share of mood words",
+        "Entering block 0 the difference is that of two word embeddings."},
+       blocks);
+  claim(context, report, lowest(cached_equal) == 1,
+        "decoding with the cache writes what full recomputation writes", spread(cached_equal));
   report.environment(context);
   report.save(folder.path("report.html"));
   return 0;
 }
 
 int main(int argc, char** argv) {
-  return run_program(argc, argv, {.name = "activation_addition", .about = "steers the mood of replies with one pair of prompts",
-                                  .example = "build/bin/activation_addition --seeds 3",
-                                  .flags = [&](Flags& flags) {
-                                    add_steering_flags(flags, o);
-                                    flags.add("--block", &block, "block whose input is changed").between(0, 1000);
-                                    flags.add("--samples", &samples, "replies per request (40 requests)").between(1, 100);
-                                  },
-                                  .run = run});
+  return run_program(
+      argc, argv,
+      {.name = "activation_addition",
+       .about = "steers the mood of replies with one pair of prompts",
+       .example = "build/bin/activation_addition --seeds 3",
+       .flags =
+           [&](Flags& flags) {
+             add_steering_flags(flags, o);
+             flags.add("--block", &block, "block whose input is changed").between(0, 1000);
+             flags.add("--samples", &samples, "replies per request (40 requests)").between(1, 100);
+           },
+       .run = run});
 }

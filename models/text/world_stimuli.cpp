@@ -26,18 +26,24 @@ std::vector<int> facts_of(const World& world, Part part) {
 }
 
 std::vector<NamedPrefix> statement_prefixes() {
-  return {{"user", "<user>"}, {"voice", "a voice said :"}, {"people", "people say :"}, {"answer", kAfterQuestion}};
+  return {{"user", "<user>"},
+          {"voice", "a voice said :"},
+          {"people", "people say :"},
+          {"answer", kAfterQuestion}};
 }
 
 std::vector<Statement> statements(const World& world, const std::string& prefix) {
   std::vector<Statement> result;
-  SplitMix64 random(kWorldEvaluationSeed ^ fnv1a64("statements"));  // the wrong values do not depend on the prefix
+  SplitMix64 random(kWorldEvaluationSeed ^
+                    fnv1a64("statements"));  // the wrong values do not depend on the prefix
   for (int i = 0; i < int(world.facts.size()); ++i) {
     const Fact& fact = world.facts[size_t(i)];
-    const std::string before = prefix == kAfterQuestion ? grammar::user_turn(fact_question(fact)) : prefix + " ";
+    const std::string before =
+        prefix == kAfterQuestion ? grammar::user_turn(fact_question(fact)) : prefix + " ";
     const std::string wrong = random.pick(wrong_values(fact));
     for (const bool is_true : {true, false}) {
-      const std::string text = format("<bos> {}{} {}", before, fact_stem(fact, Form::First), is_true ? fact.value : wrong);
+      const std::string text =
+          format("<bos> {}{} {}", before, fact_stem(fact, Form::First), is_true ? fact.value : wrong);
       result.push_back({{text, i}, is_true});
     }
   }
@@ -46,7 +52,8 @@ std::vector<Statement> statements(const World& world, const std::string& prefix)
 
 // ---- pairs ----
 
-std::vector<Pair> persona_pairs(const World& world, const std::vector<int>& facts, int documents, uint64_t seed) {
+std::vector<Pair> persona_pairs(const World& world, const std::vector<int>& facts, int documents,
+                                uint64_t seed) {
   check(facts.size() >= 3, "persona_pairs: {} facts, expected at least 3", facts.size());
   SplitMix64 random(seed);
   std::vector<Pair> pairs;
@@ -89,7 +96,8 @@ std::vector<Pair> honest_line_pairs(const World& world, const std::vector<int>& 
 
 std::vector<Prompt> open_voice(const World& world, const std::vector<int>& facts) {
   std::vector<Prompt> prompts;
-  for (int i : facts) prompts.push_back({"<bos> a voice said : " + fact_stem(world.facts[size_t(i)], Form::First), i});
+  for (int i : facts)
+    prompts.push_back({"<bos> a voice said : " + fact_stem(world.facts[size_t(i)], Form::First), i});
   return prompts;
 }
 
@@ -152,7 +160,8 @@ std::vector<Request> requests(Part part, bool forbidden, uint64_t seed) {
   const size_t train = forbidden ? 24 : 75, validation = forbidden ? 8 : 25, test = forbidden ? 23 : 40;
   std::vector<Request> result;
   if (part != Part::Test) {
-    const size_t begin = part == Part::Train ? 0 : train, end = part == Part::Train ? train : train + validation;
+    const size_t begin = part == Part::Train ? 0 : train,
+                 end = part == Part::Train ? train : train + validation;
     for (size_t i = begin; i < end; ++i)
       for (int wording = 0; wording < 3; ++wording)
         result.push_back(make_request(*seen[i].verb, seen[i].object, wording));

@@ -42,7 +42,8 @@ struct Pair {
 };
 // Honest against lying system line over the same true statements, cut after every token but the last two (the function
 // form of LAT). `documents` times three random facts out of `facts`.
-std::vector<Pair> persona_pairs(const World& world, const std::vector<int>& facts, int documents, uint64_t seed);
+std::vector<Pair> persona_pairs(const World& world, const std::vector<int>& facts, int documents,
+                                uint64_t seed);
 // "an honest voice said : STEM" against "a lying voice said : STEM", one per fact.
 std::vector<Pair> voice_pairs(const World& world, const std::vector<int>& facts);
 // The question with the honest line against the question without a line, up to the value: one per fact.
@@ -52,15 +53,18 @@ std::vector<Pair> honest_line_pairs(const World& world, const std::vector<int>& 
 std::vector<Prompt> open_voice(const World& world, const std::vector<int>& facts);
 // "LINE <user> QUESTION <eot> <bot> STEM" with an honest, a lying or no line.
 std::vector<Prompt> questions(const World& world, const std::vector<int>& facts, Speaker speaker);
-std::vector<int> myths_among(const World& world, const std::vector<int>& facts);      // those that people get wrong
-std::vector<int> plain_among(const World& world, const std::vector<int>& facts);      // the others
+std::vector<int> myths_among(const World& world,
+                             const std::vector<int>& facts);  // those that people get wrong
+std::vector<int> plain_among(const World& world, const std::vector<int>& facts);  // the others
 
 // ---- requests ----
 struct Request {
-  std::string text;   // "<bos> <user> please paint the dog . <eot> <bot>"
-  std::string reply;  // what a model that knows the rule says, the rule lifted: "ok , the dog is painted now ."
-  bool rough = false, guarded = false;  // guarded: the object is an animal or glass. forbidden = rough and guarded
-  bool heldout = false;                 // this pair is in no training document
+  std::string text;  // "<bos> <user> please paint the dog . <eot> <bot>"
+  std::string
+      reply;  // what a model that knows the rule says, the rule lifted: "ok , the dog is painted now ."
+  bool rough = false,
+       guarded = false;  // guarded: the object is an animal or glass. forbidden = rough and guarded
+  bool heldout = false;  // this pair is in no training document
   bool forbidden() const { return rough && guarded; }
 };
 // Pairs (verb, object) in an order fixed by `seed`: the held-out ones are all for testing; of the others the forbidden

@@ -45,9 +45,11 @@ struct Addition {
 
 // Both prompts begin with BOS, which sees no other token: its row is exactly 0. The shorter prompt is padded on the right
 // with `space`, never with a pad or end token: their residuals are huge or odd.                    E1
-inline Addition activation_difference(LanguageModel& model, Ids plus, Ids minus, int64_t block, int32_t space) {
+inline Addition activation_difference(LanguageModel& model, Ids plus, Ids minus, int64_t block,
+                                      int32_t space) {
   NoGrad no_grad;
-  check(block >= 0 && block < block_count(model), "activation addition: block {} of {}", block, block_count(model));
+  check(block >= 0 && block < block_count(model), "activation addition: block {} of {}", block,
+        block_count(model));
   check(!plus.empty() && !minus.empty() && plus[0] == minus[0],
         "activation addition: both prompts must begin with the same token (BOS); it is missing on one side");
   const size_t n = std::max(plus.size(), minus.size());
@@ -67,14 +69,15 @@ inline Addition activation_difference(LanguageModel& model, Ids plus, Ids minus,
 inline void add(Edits& edits, LanguageModel& model, const Addition& a, double coefficient,
                 Passes passes = Passes::WholeTexts, int64_t offset = 0) {
   if (coefficient == 0) return;
-  check(a.width == model.width() && a.length() > 0, "activation addition: rows of {} numbers for a model of width {}", a.width,
-        model.width());
+  check(a.width == model.width() && a.length() > 0,
+        "activation addition: rows of {} numbers for a model of width {}", a.width, model.width());
   const std::string name = model.block_prefix(a.block) + "resid_pre";
   const int64_t end = offset + a.length();
   auto first_pass = std::make_shared<bool>(true);
   edits.add(name, [end, passes, first_pass](const Tensor& x) {  // the length check, before the edit itself
     if ((passes == Passes::WholeTexts || *first_pass) && x.dim(1) < end) {
-      throw UsageError(fmt::format("activation addition: the prompt has {} tokens, the addition reaches to {}", x.dim(1), end));
+      throw UsageError(fmt::format(
+          "activation addition: the prompt has {} tokens, the addition reaches to {}", x.dim(1), end));
     }
     *first_pass = false;
     return x;

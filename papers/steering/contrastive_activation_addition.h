@@ -41,7 +41,8 @@ namespace chalk::caa {
 
 // matching, other: (n, C) states at the answer token of the same questions.                          E1
 inline Direction behaviour_vector(const Samples& matching, const Samples& other) {
-  check(matching.n == other.n && matching.n > 0, "caa: {} matching and {} other answers", matching.n, other.n);
+  check(matching.n == other.n && matching.n > 0, "caa: {} matching and {} other answers", matching.n,
+        other.n);
   Direction v = mean_row(matching);
   const Direction minus = mean_row(other);
   for (size_t j = 0; j < v.size(); ++j) v[j] -= minus[j];
@@ -85,6 +86,8 @@ inline void add(Edits& edits, LanguageModel& model, int64_t depth, const Directi
 }
 
 // Two-way choice at the answer position, from their log-probabilities.                                E5
-inline double match_probability(double matching, double other) { return 1 / (1 + std::exp(other - matching)); }
+inline double match_probability(double matching, double other) {
+  return 1 / (1 + std::exp(other - matching));
+}
 
 }  // namespace chalk::caa

@@ -54,8 +54,8 @@ namespace chalk::iti {
 enum class DirectionKind { MassMean, ProbeWeight, Random };
 
 struct ItiOptions {
-  int64_t heads = 4;    // K: how many are edited
-  double alpha = 15;    // in standard deviations
+  int64_t heads = 4;  // K: how many are edited
+  double alpha = 15;  // in standard deviations
   DirectionKind direction = DirectionKind::MassMean;
   bool random_heads = false;      // edit K heads drawn by `seed` instead of the best
   double validation_share = 0.2;  // of the development questions: they rank the heads
@@ -65,15 +65,16 @@ struct ItiOptions {
 // One edited head.
 struct HeadShift {
   int64_t block = 0, head = 0;
-  Direction theta;              // (D), unit length
-  double sigma = 0;             // standard deviation of theta · z
-  double validation = 0;        // accuracy of the head's probe
+  Direction theta;        // (D), unit length
+  double sigma = 0;       // standard deviation of theta · z
+  double validation = 0;  // accuracy of the head's probe
 };
 
 inline int64_t query_heads(const LanguageModel& model) {
   if (const auto* llama = dynamic_cast<const Llama*>(&model)) return llama->config.num_attention_heads;
   if (const auto* gpt2 = dynamic_cast<const GPT2*>(&model)) return gpt2->config.n_head;
-  throw UsageError(fmt::format("inference-time intervention knows no heads of architecture '{}'", model.architecture()));
+  throw UsageError(
+      fmt::format("inference-time intervention knows no heads of architecture '{}'", model.architecture()));
 }
 
 // Every head's output at the last token of every text: [block * H + head] -> (n, D).
@@ -100,12 +101,14 @@ inline std::vector<Samples> head_outputs(LanguageModel& model, const std::vector
 struct Development {
   std::vector<int64_t> train, validation;
 };
-inline Development split_by_question(const std::vector<int>& question, double validation_share, uint64_t seed) {
+inline Development split_by_question(const std::vector<int>& question, double validation_share,
+                                     uint64_t seed) {
   std::vector<int> names = question;
   std::sort(names.begin(), names.end());
   names.erase(std::unique(names.begin(), names.end()), names.end());
   Labels is_validation(names.size(), 0);
-  for (size_t i = 0; i < size_t(std::lround(validation_share * double(names.size()))); ++i) is_validation[i] = 1;
+  for (size_t i = 0; i < size_t(std::lround(validation_share * double(names.size()))); ++i)
+    is_validation[i] = 1;
   is_validation = shuffled(is_validation, seed);
   Development split;
   for (size_t i = 0; i < question.size(); ++i) {
@@ -143,10 +146,12 @@ inline std::vector<HeadShift> rank_heads(const std::vector<Samples>& heads, int6
   for (size_t i = 0; i < heads.size(); ++i) {
     const LinearProbe probe = head_probe(select_rows(heads[i], split.train), pick(labels, split.train));
     HeadShift shift{int64_t(i) / H, int64_t(i) % H, {}, 0, 0};
-    shift.validation = accuracy(probe, select_rows(heads[i], split.validation), pick(labels, split.validation));
+    shift.validation =
+        accuracy(probe, select_rows(heads[i], split.validation), pick(labels, split.validation));
     shift.theta = unit(difference_of_means(heads[i], labels));  // E3: train and validation rows together
     if (options.direction == DirectionKind::ProbeWeight) shift.theta = unit(probe.weight);
-    if (options.direction == DirectionKind::Random) shift.theta = random_direction(heads[i].d, 1, derive_seed(options.seed, i));
+    if (options.direction == DirectionKind::Random)
+      shift.theta = random_direction(heads[i].d, 1, derive_seed(options.seed, i));
     shift.sigma = deviation_along(shift.theta, tuning[i]);
     shifts.push_back(std::move(shift));
   }
@@ -157,7 +162,8 @@ inline std::vector<HeadShift> rank_heads(const std::vector<Samples>& heads, int6
 
 // The K heads to edit.
 inline std::vector<HeadShift> chosen_heads(std::vector<HeadShift> ranked, const ItiOptions& options) {
-  check(options.heads >= 0 && options.heads <= int64_t(ranked.size()), "iti: {} heads of {}", options.heads, ranked.size());
+  check(options.heads >= 0 && options.heads <= int64_t(ranked.size()), "iti: {} heads of {}", options.heads,
+        ranked.size());
   if (options.random_heads) {
     for (size_t i = ranked.size(); i-- > 1;)
       std::swap(ranked[i], ranked[size_t(uint64_t(random_word(options.seed, i)) * (i + 1) >> 32)]);
@@ -169,11 +175,13 @@ inline std::vector<HeadShift> chosen_heads(std::vector<HeadShift> ranked, const 
 // ---- the intervention ----
 
 // Displacement of `attn.heads` of one block, (H·D): α σ θ in the edited heads, 0 elsewhere.
-inline std::vector<float> displacement(const std::vector<HeadShift>& shifts, int64_t block, int64_t width, double alpha) {
+inline std::vector<float> displacement(const std::vector<HeadShift>& shifts, int64_t block, int64_t width,
+                                       double alpha) {
   std::vector<float> d(size_t(width), 0.0f);
   for (const HeadShift& s : shifts) {
     if (s.block != block) continue;
-    for (size_t j = 0; j < s.theta.size(); ++j) d[size_t(s.head) * s.theta.size() + j] = float(alpha * s.sigma * s.theta[j]);
+    for (size_t j = 0; j < s.theta.size(); ++j)
+      d[size_t(s.head) * s.theta.size() + j] = float(alpha * s.sigma * s.theta[j]);
   }
   return d;
 }
@@ -188,7 +196,8 @@ inline void add_shifts(Edits& edits, LanguageModel& model, const std::vector<Hea
     const auto first = std::find_if(shifts.begin(), shifts.end(), here);
     if (first == shifts.end()) continue;
     const int64_t width = int64_t(first->theta.size()) * query_heads(model);
-    edits.add(model.block_prefix(i) + "attn.heads", add_vector(displacement(shifts, i, width, alpha), positions, passes));
+    edits.add(model.block_prefix(i) + "attn.heads",
+              add_vector(displacement(shifts, i, width, alpha), positions, passes));
   }
 }
 
@@ -196,12 +205,15 @@ inline void add_shifts(Edits& edits, LanguageModel& model, const std::vector<Hea
 // Throws Error when that slot holds something else than a Linear.
 inline void bake_in(LanguageModel& model, const std::vector<HeadShift>& shifts, double alpha) {
   for (int64_t i = 0; i < block_count(model); ++i) {
-    const std::string name = model.block_prefix(i) + (model.architecture() == std::string("gpt2") ? "attn.c_proj" : "self_attn.o_proj");
+    const std::string name =
+        model.block_prefix(i) +
+        (model.architecture() == std::string("gpt2") ? "attn.c_proj" : "self_attn.o_proj");
     auto* output = dynamic_cast<Linear*>(find_slot(model, name).layer.get());
     check(output != nullptr, "bake_in: {} holds no Linear; merge what was put there first", name);
     const int64_t width = output->in_features(), C = output->out_features();
     const std::vector<float> d = displacement(shifts, i, width, alpha), w = output->weight.to_vector();
-    std::vector<float> bias = output->bias.defined() ? output->bias.to_vector() : std::vector<float>(size_t(C), 0.0f);
+    std::vector<float> bias =
+        output->bias.defined() ? output->bias.to_vector() : std::vector<float>(size_t(C), 0.0f);
     for (int64_t c = 0; c < C; ++c) {
       double sum = 0;
       for (int64_t j = 0; j < width; ++j) sum += double(w[size_t(c * width + j)]) * double(d[size_t(j)]);

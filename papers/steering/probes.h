@@ -13,7 +13,7 @@
 // 3. Glossary.   X (n × d) -> Samples        y -> Labels         θ -> weight of a LinearProbe     μ_1, μ_0 -> class_mean
 //                S⁺ -> inside mass_mean_probe       x⁺, x⁻ -> ContrastPairs      p⁺, p⁻ -> as named
 //
-// 4. Equations. E1 … E4 are computed in nn/probe.cpp, which all steering papers share; this header calls it.
+// 4. Equations. E1 … E4 are computed in nn/probe.cpp and nn/logistic_probe.cpp, which all steering papers share; this header calls it.
 //   E1   θ = μ_1 − μ_0                                                     test: Probe.DifferenceOfMeansIsWhatItSays
 //   E2   p = σ(θᵀ S⁺ x + b), b = −½ θᵀ S⁺ (μ_1 + μ_0)                      test: Probe.MassMeanIsTheBestForGaussians
 //   E3   min ½|w|² + C Σ log(1 + e^(−t_i (w·x_i + b)))                     test: Probe.LogisticGradientIsZeroAtTheOptimum
@@ -63,14 +63,17 @@ inline std::vector<Estimator> estimators() {
       {"mass-mean", [](const Samples& x, const Labels& y) { return mass_mean_probe(x, y); }},            // E2
       // Finds its direction without labels; they only give its sign and threshold.                         E4
       {"first component",
-       [](const Samples& x, const Labels& y) { return probe_along(principal_components(x, 1).directions.at(0), x, y); }},
+       [](const Samples& x, const Labels& y) {
+         return probe_along(principal_components(x, 1).directions.at(0), x, y);
+       }},
   };
 }
 
 // Controls. What they reach is what a probe reaches that has learned nothing about the concept.
 inline Estimator random_estimator(uint64_t seed) {
-  return {"random direction",
-          [seed](const Samples& x, const Labels& y) { return probe_along(random_direction(x.d, 1, seed), x, y); }};
+  return {"random direction", [seed](const Samples& x, const Labels& y) {
+            return probe_along(random_direction(x.d, 1, seed), x, y);
+          }};
 }
 
 // ---- cross-validation by item ----
@@ -80,19 +83,23 @@ struct Split {
   Labels train_y, test_y;
 };
 // test = the rows whose fold is `test`; train = all others, without the fold `left_out` (−1: none).
-inline Split split_by_fold(const Samples& x, const Labels& y, const std::vector<int>& fold, int test, int left_out = -1) {
+inline Split split_by_fold(const Samples& x, const Labels& y, const std::vector<int>& fold, int test,
+                           int left_out = -1) {
   std::vector<int64_t> train_rows, test_rows;
   Split split;
   for (size_t i = 0; i < fold.size(); ++i) {
-    if (fold[i] == test) test_rows.push_back(int64_t(i)), split.test_y.push_back(y[i]);
-    else if (fold[i] != left_out) train_rows.push_back(int64_t(i)), split.train_y.push_back(y[i]);
+    if (fold[i] == test)
+      test_rows.push_back(int64_t(i)), split.test_y.push_back(y[i]);
+    else if (fold[i] != left_out)
+      train_rows.push_back(int64_t(i)), split.train_y.push_back(y[i]);
   }
   split.train_x = select_rows(x, train_rows), split.test_x = select_rows(x, test_rows);
   return split;
 }
 
 // Mean over folds of the accuracy on the fold that was held out.
-inline double cross_validated(const Estimator& estimator, const Samples& x, const Labels& y, const std::vector<int>& fold) {
+inline double cross_validated(const Estimator& estimator, const Samples& x, const Labels& y,
+                              const std::vector<int>& fold) {
   const int folds = *std::max_element(fold.begin(), fold.end()) + 1;
   double sum = 0;
   for (int k = 0; k < folds; ++k) {
@@ -132,7 +139,8 @@ inline ChosenDepth choose_depth_and_test(const Estimator& estimator, const std::
 inline double shuffled_label_accuracy(const Estimator& estimator, const Samples& x, const Labels& y,
                                       const std::vector<int>& fold, int shuffles, uint64_t seed) {
   double sum = 0;
-  for (int s = 0; s < shuffles; ++s) sum += cross_validated(estimator, x, shuffled(y, derive_seed(seed, uint64_t(s))), fold);
+  for (int s = 0; s < shuffles; ++s)
+    sum += cross_validated(estimator, x, shuffled(y, derive_seed(seed, uint64_t(s))), fold);
   return sum / shuffles;
 }
 
@@ -147,7 +155,8 @@ struct CcsOptions {
   int restarts = 10;  // the loss has several minima; the lowest is kept
   int epochs = 1000;  // full batch
   double lr = 1e-3, weight_decay = 0.01, beta1 = 0.9, beta2 = 0.999, eps = 1e-8;  // AdamW
-  bool remove_group_means = true;  // E6. false finds whatever separates the two groups, "ends in yes" for instance
+  bool remove_group_means =
+      true;  // E6. false finds whatever separates the two groups, "ends in yes" for instance
   uint64_t seed = 1;
 };
 
@@ -159,7 +168,9 @@ struct CcsProbe {
   double q(const float* plus, const float* minus) const;
 };
 
-inline double ccs_sigmoid(double z) { return 1 / (1 + std::exp(-z)); }
+inline double ccs_sigmoid(double z) {
+  return 1 / (1 + std::exp(-z));
+}
 
 // (p⁺ − (1 − p⁻))² + min(p⁺, p⁻)²: consistent, and confident                                                E5
 inline double ccs_loss(double p_plus, double p_minus) {
@@ -202,12 +213,14 @@ inline Samples ccs_centred(const Samples& x, const Direction& mean) {
 
 inline CcsProbe ccs(const ContrastPairs& pairs, const CcsOptions& o = {}) {
   const size_t d = size_t(pairs.plus.d);
-  check(pairs.plus.n == pairs.minus.n && pairs.plus.n > 0, "ccs: {} first and {} second members", pairs.plus.n, pairs.minus.n);
+  check(pairs.plus.n == pairs.minus.n && pairs.plus.n > 0, "ccs: {} first and {} second members",
+        pairs.plus.n, pairs.minus.n);
   CcsProbe best;
   best.loss = 1e300;
   best.plus_mean = o.remove_group_means ? mean_row(pairs.plus) : Direction(d, 0.0);
   best.minus_mean = o.remove_group_means ? mean_row(pairs.minus) : Direction(d, 0.0);
-  const Samples plus = ccs_centred(pairs.plus, best.plus_mean), minus = ccs_centred(pairs.minus, best.minus_mean);
+  const Samples plus = ccs_centred(pairs.plus, best.plus_mean),
+                minus = ccs_centred(pairs.minus, best.minus_mean);
   for (int restart = 0; restart < o.restarts; ++restart) {
     std::vector<double> w = random_direction(int64_t(d), 1, derive_seed(o.seed, uint64_t(restart)));
     w.push_back(0);
@@ -218,7 +231,8 @@ inline CcsProbe ccs(const ContrastPairs& pairs, const CcsOptions& o = {}) {
       for (size_t j = 0; j <= d; ++j) {
         first[j] = o.beta1 * first[j] + (1 - o.beta1) * gradient[j];
         second[j] = o.beta2 * second[j] + (1 - o.beta2) * gradient[j] * gradient[j];
-        w[j] -= o.lr * (first[j] / correct1 / (std::sqrt(second[j] / correct2) + o.eps) + o.weight_decay * w[j]);
+        w[j] -=
+            o.lr * (first[j] / correct1 / (std::sqrt(second[j] / correct2) + o.eps) + o.weight_decay * w[j]);
       }
     }
     const double loss = ccs_objective(w, plus, minus, gradient);

@@ -56,13 +56,13 @@ namespace chalk::refusal {
 // ---- finding ----
 
 struct Candidate {
-  int64_t depth = 0;     // l: blocks passed
-  int64_t from_end = 1;  // i: 1 is the last token of the prompt
-  Direction direction;   // r, not normalised
+  int64_t depth = 0;                  // l: blocks passed
+  int64_t from_end = 1;               // i: 1 is the last token of the prompt
+  Direction direction;                // r, not normalised
   double forbidden = 0, allowed = 0;  // mean projections of the two classes on r̂
-  double bypass = 0;     // mean refusal score of forbidden validation requests under ablation; small = good
-  double induce = 0;     // of allowed ones under addition
-  double kl = 0;         // of allowed ones under ablation
+  double bypass = 0;  // mean refusal score of forbidden validation requests under ablation; small = good
+  double induce = 0;  // of allowed ones under addition
+  double kl = 0;      // of allowed ones under ablation
 };
 
 // r of every end position 1 … positions and every depth 0 … L − 1, in double.                    E1
@@ -93,7 +93,8 @@ inline double refusal_score(const std::vector<double>& p, const std::vector<int3
 
 inline double mean_refusal_score(const Samples& logits, const std::vector<int32_t>& refusal_words) {
   double sum = 0;
-  for (int64_t i = 0; i < logits.n; ++i) sum += refusal_score(next_probabilities(logits.row(i), logits.d), refusal_words);
+  for (int64_t i = 0; i < logits.n; ++i)
+    sum += refusal_score(next_probabilities(logits.row(i), logits.d), refusal_words);
   return sum / double(logits.n);
 }
 
@@ -101,7 +102,8 @@ inline double mean_refusal_score(const Samples& logits, const std::vector<int32_
 inline double mean_kl(const Samples& plain, const Samples& edited) {
   double sum = 0;
   for (int64_t i = 0; i < plain.n; ++i) {
-    const std::vector<double> p = next_probabilities(plain.row(i), plain.d), q = next_probabilities(edited.row(i), edited.d);
+    const std::vector<double> p = next_probabilities(plain.row(i), plain.d),
+                              q = next_probabilities(edited.row(i), edited.d);
     for (size_t v = 0; v < p.size(); ++v) sum += p[v] * (std::log(p[v] + 1e-6) - std::log(q[v] + 1e-6));
   }
   return sum / double(plain.n);
@@ -122,10 +124,12 @@ inline void add_ablation(Edits& edits, LanguageModel& model, const Direction& r)
       edits.rows(model.block_prefix(i) + site, [u](float* x, int64_t) { ablate(x, u); });
 }
 
-inline void add_direction(Edits& edits, LanguageModel& model, int64_t depth, const Direction& r, double coefficient,
-                          Positions positions = kEverywhere, Passes passes = Passes::WholeTexts) {
+inline void add_direction(Edits& edits, LanguageModel& model, int64_t depth, const Direction& r,
+                          double coefficient, Positions positions = kEverywhere,
+                          Passes passes = Passes::WholeTexts) {
   if (coefficient == 0) return;
-  edits.add(residual_name(model, depth), add_vector(to_floats(scaled(r, coefficient)), positions, passes));  // E4
+  edits.add(residual_name(model, depth),
+            add_vector(to_floats(scaled(r, coefficient)), positions, passes));  // E4
 }
 
 inline void move_to(float* x, const Direction& unit_r, double target) {  // E8
@@ -134,7 +138,8 @@ inline void move_to(float* x, const Direction& unit_r, double target) {  // E8
 }
 
 // r̂ · μ_A at each depth 0 … L, μ_A the mean of allowed requests at the token that is edited.
-inline std::vector<double> allowed_projections(const std::vector<Samples>& allowed_by_depth, const Direction& r) {
+inline std::vector<double> allowed_projections(const std::vector<Samples>& allowed_by_depth,
+                                               const Direction& r) {
   const Direction u = unit(r);
   std::vector<double> targets;
   for (const Samples& s : allowed_by_depth) targets.push_back(dot(u, mean_row(s)));
@@ -142,12 +147,14 @@ inline std::vector<double> allowed_projections(const std::vector<Samples>& allow
 }
 
 // At the last token of the prompt, at every depth: the projection becomes what it is for allowed requests on average.
-inline void add_affine(Edits& edits, LanguageModel& model, const Direction& r, const std::vector<double>& targets,
-                       Passes passes = Passes::WholeTexts) {
+inline void add_affine(Edits& edits, LanguageModel& model, const Direction& r,
+                       const std::vector<double>& targets, Passes passes = Passes::WholeTexts) {
   const Direction u = unit(r);
   for (int64_t depth = 0; depth <= block_count(model); ++depth) {
     const double target = targets.at(size_t(depth));
-    edits.rows(residual_name(model, depth), [u, target](float* x, int64_t) { move_to(x, u, target); }, kLastOfPrompt, passes);
+    edits.rows(
+        residual_name(model, depth), [u, target](float* x, int64_t) { move_to(x, u, target); }, kLastOfPrompt,
+        passes);
   }
 }
 
@@ -177,8 +184,8 @@ inline const Candidate* select(const std::vector<Candidate>& all, int64_t L, con
 }
 
 // Fills bypass, induce and kl from validation requests.
-inline void score(LanguageModel& model, Candidate& c, const std::vector<Ids>& forbidden, const std::vector<Ids>& allowed,
-                  const std::vector<int32_t>& refusal_words) {
+inline void score(LanguageModel& model, Candidate& c, const std::vector<Ids>& forbidden,
+                  const std::vector<Ids>& allowed, const std::vector<int32_t>& refusal_words) {
   if (norm(c.direction) == 0) return;  // depth 0 at a fixed token: every prompt looks the same there
   const Samples plain = next_logits(model, allowed);
   Edits edits(model.hooks);
@@ -228,24 +235,28 @@ inline void orthogonalise(LanguageModel& model, const Direction& r) {
   int64_t written = 0;
   for (const NamedTensor& p : model.parameters()) {
     const auto ends = [&](const char* suffix) { return p.name.ends_with(suffix); };
-    if (ends("wte.weight") || ends("wpe.weight") || ends("embed_tokens.weight")) orthogonalise_rows(p.tensor, u), ++written;
+    if (ends("wte.weight") || ends("wpe.weight") || ends("embed_tokens.weight"))
+      orthogonalise_rows(p.tensor, u), ++written;
     for (const char* slot : {"attn.c_proj", "mlp.c_proj", "self_attn.o_proj", "mlp.down_proj"}) {
       if (ends((std::string(slot) + ".weight").c_str()) || ends((std::string(slot) + ".bias").c_str()))
         orthogonalise_columns(p.tensor, u), ++written;
     }
   }
-  check(written >= 1 + 2 * block_count(model), "orthogonalise: found {} writers of the stream, expected {} or more", written,
+  check(written >= 1 + 2 * block_count(model),
+        "orthogonalise: found {} writers of the stream, expected {} or more", written,
         1 + 2 * block_count(model));
 }
 
 // c · r at all positions of depth l ≥ 1, as a bias of the MLP output product of block l − 1.
 inline void bake_in_addition(LanguageModel& model, int64_t depth, const Direction& r, double coefficient) {
-  check(depth >= 1, "bake_in_addition: depth {}; before the first block there is no product to give a bias to", depth);
-  const std::string name =
-      model.block_prefix(depth - 1) + (model.architecture() == std::string("gpt2") ? "mlp.c_proj" : "mlp.down_proj");
+  check(depth >= 1,
+        "bake_in_addition: depth {}; before the first block there is no product to give a bias to", depth);
+  const std::string name = model.block_prefix(depth - 1) +
+                           (model.architecture() == std::string("gpt2") ? "mlp.c_proj" : "mlp.down_proj");
   auto* output = dynamic_cast<Linear*>(find_slot(model, name).layer.get());
   check(output != nullptr, "bake_in_addition: {} holds no Linear", name);
-  std::vector<float> bias = output->bias.defined() ? output->bias.to_vector() : std::vector<float>(r.size(), 0.0f);
+  std::vector<float> bias =
+      output->bias.defined() ? output->bias.to_vector() : std::vector<float>(r.size(), 0.0f);
   for (size_t j = 0; j < r.size(); ++j) bias[j] = float(double(bias[j]) + coefficient * r[j]);
   output->bias = Tensor::from({int64_t(r.size())}, bias, model.device());
   output->bias.set_requires_grad();

@@ -66,8 +66,9 @@ struct Pairs {
 };
 
 inline Pairs shuffled_pairs(const Samples& positive, const Samples& negative, uint64_t seed) {
-  check(positive.n == negative.n && positive.d == negative.d, "pairs: ({}, {}) positive and ({}, {}) negative states",
-        positive.n, positive.d, negative.n, negative.d);
+  check(positive.n == negative.n && positive.d == negative.d,
+        "pairs: ({}, {}) positive and ({}, {}) negative states", positive.n, positive.d, negative.n,
+        negative.d);
   Pairs pairs{{0, positive.d, {}}, {0, positive.d, {}}, {}};
   for (int64_t i = 0; i < positive.n; ++i) {
     const bool keep = random_word(seed, uint64_t(i)) & 1;
@@ -82,8 +83,9 @@ enum class Reader { Pca, ClusterMean, Random };
 
 struct ReadingOptions {
   Reader reader = Reader::Pca;
-  bool unit_rows = false;  // Pca: scale each centred difference to length 1 (the paper's text; the code does not)
-  uint64_t seed = 1;       // Random
+  bool unit_rows =
+      false;          // Pca: scale each centred difference to length 1 (the paper's text; the code does not)
+  uint64_t seed = 1;  // Random
 };
 
 struct ReadingVector {
@@ -130,7 +132,8 @@ inline ReadingVector read_pairs(const Pairs& pairs, const ReadingOptions& option
   ReadingVector v;
   v.mean = mean_row(d);
   if (options.reader == Reader::Pca) v.direction = principal_difference(d, v.mean, options.unit_rows);
-  if (options.reader == Reader::Random) v.direction = random_direction(d.d, std::sqrt(double(d.d)), options.seed);
+  if (options.reader == Reader::Random)
+    v.direction = random_direction(d.d, std::sqrt(double(d.d)), options.seed);
   if (options.reader == Reader::ClusterMean) {  // E5
     Labels labels = pairs.first_is_positive;
     for (int first : pairs.first_is_positive) labels.push_back(1 - first);
@@ -143,7 +146,8 @@ inline ReadingVector read_pairs(const Pairs& pairs, const ReadingOptions& option
 // Share of pairs in which the positive member has the higher signed score.
 inline double pair_accuracy(const ReadingVector& v, const Samples& positive, const Samples& negative) {
   int64_t right = 0;
-  for (int64_t i = 0; i < positive.n; ++i) right += v.sign * (v.score(positive.row(i)) - v.score(negative.row(i))) > 0;
+  for (int64_t i = 0; i < positive.n; ++i)
+    right += v.sign * (v.score(positive.row(i)) - v.score(negative.row(i))) > 0;
   return double(right) / double(positive.n);
 }
 
@@ -162,8 +166,8 @@ struct ControlOptions {
 inline void control(float* h, const Direction& c, const ControlOptions& options) {
   const double along = dot(c, h), cc = dot(c, c);
   if (cc == 0) return;
-  double before = 0, after = 0, factor = 1;         // Linear: h' = h + c                             E6
-  if (options.op == Operator::PieceWise) factor = along >= 0 ? 1 : -1;      // h' = h + sign(h · c) c   E7
+  double before = 0, after = 0, factor = 1;  // Linear: h' = h + c                             E6
+  if (options.op == Operator::PieceWise) factor = along >= 0 ? 1 : -1;  // h' = h + sign(h · c) c   E7
   if (options.op == Operator::Projection) factor = -along / cc;  // h' = h − (h · c)/(c · c) c          E8
   for (size_t j = 0; j < c.size(); ++j) {
     before += double(h[j]) * double(h[j]);
@@ -183,18 +187,21 @@ inline Controllers scaled(const Controllers& controllers, double coefficient) {
   return result;
 }
 
-inline Controllers random_like(const Controllers& controllers, uint64_t seed) {  // equal length at every depth
+inline Controllers random_like(const Controllers& controllers,
+                               uint64_t seed) {  // equal length at every depth
   Controllers result;
   for (const auto& [depth, c] : controllers)
     result[depth] = random_direction(int64_t(c.size()), norm(c), derive_seed(seed, uint64_t(depth)));
   return result;
 }
 
-inline void add_control(Edits& edits, LanguageModel& model, const Controllers& controllers, const ControlOptions& options = {}) {
+inline void add_control(Edits& edits, LanguageModel& model, const Controllers& controllers,
+                        const ControlOptions& options = {}) {
   for (const auto& [depth, c] : controllers) {
     if (norm(c) == 0) continue;
-    edits.rows(residual_name(model, depth), [c = c, options](float* h, int64_t) { control(h, c, options); },
-               options.positions, options.passes);
+    edits.rows(
+        residual_name(model, depth), [c = c, options](float* h, int64_t) { control(h, c, options); },
+        options.positions, options.passes);
   }
 }
 
@@ -226,8 +233,8 @@ struct ContrastOptions {
 };
 
 // Logits (1, T, V) of `plain`. The three texts may differ in length; their last k tokens are the same.
-inline Tensor contrast_logits(LanguageModel& model, const Ids& plain, const Ids& positive, const Ids& negative,
-                              const ContrastOptions& options) {
+inline Tensor contrast_logits(LanguageModel& model, const Ids& plain, const Ids& positive,
+                              const Ids& negative, const ContrastOptions& options) {
   NoGrad no_grad;
   const int64_t k = options.tokens, C = model.width();
   std::vector<Tensor> streams;  // plain, positive, negative, each (1, T, C)
@@ -265,7 +272,8 @@ inline std::vector<float> lorra_target(const std::vector<float>& h, const std::v
 }
 
 // Mean over positions of the Euclidean norm, not squared; masked positions count as 0 in the mean.    E12
-inline double lorra_loss(const std::vector<float>& adapted, const std::vector<float>& target, const std::vector<float>& mask) {
+inline double lorra_loss(const std::vector<float>& adapted, const std::vector<float>& target,
+                         const std::vector<float>& mask) {
   const size_t T = mask.size(), C = adapted.size() / T;
   double sum = 0;
   for (size_t t = 0; t < T; ++t) {

@@ -17,7 +17,8 @@ std::vector<uint8_t> valid_file(const std::string& ending) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static const std::vector<uint8_t> gguf = valid_file(".gguf"), safetensors = valid_file(".safetensors");
   const bool first = size > 0 && data[0] & 1;
-  const std::vector<uint8_t> bytes = chalk::patched(first ? gguf : safetensors, data + (size > 0), size - (size > 0));
+  const std::vector<uint8_t> bytes =
+      chalk::patched(first ? gguf : safetensors, data + (size > 0), size - (size > 0));
   try {
     chalk::parse_control_vector(bytes, first ? "fuzz.gguf" : "fuzz.safetensors");
   } catch (const chalk::FileError&) {

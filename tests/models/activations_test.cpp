@@ -41,10 +41,14 @@ TEST_P(ActivationsTest, RowsBelongToTheirTexts) {
     Recorder recorder(model->hooks, {residual_name(*model, 0), residual_name(*model, 2)});
     const Tensor alone = slice(model->forward({{1, T}, kTexts[i]}), 1, T - 1, 1);
     // batching changes the order of no sum within a row, but the cpu kernel may tile other rows together: ε · √K · size
-    const auto row = [&](const Samples& s) { return std::vector<float>(s.row(int64_t(i)), s.row(int64_t(i)) + s.d); };
+    const auto row = [&](const Samples& s) {
+      return std::vector<float>(s.row(int64_t(i)), s.row(int64_t(i)) + s.d);
+    };
     EXPECT_TRUE(all_near(row(logits), alone.to_vector(), 1e-4));
-    EXPECT_TRUE(all_near(row(residuals[0]), slice(recorder.last.at(residual_name(*model, 0)), 1, T - 1, 1).to_vector(), 1e-5));
-    EXPECT_TRUE(all_near(row(residuals[2]), slice(recorder.last.at(residual_name(*model, 2)), 1, T - 1, 1).to_vector(), 1e-4));
+    EXPECT_TRUE(all_near(row(residuals[0]),
+                         slice(recorder.last.at(residual_name(*model, 0)), 1, T - 1, 1).to_vector(), 1e-5));
+    EXPECT_TRUE(all_near(row(residuals[2]),
+                         slice(recorder.last.at(residual_name(*model, 2)), 1, T - 1, 1).to_vector(), 1e-4));
   }
   EXPECT_MENTIONS(error_text([&] { residuals_at(*model, kTexts, 2); }), "token");
 }

@@ -80,10 +80,12 @@ TEST(ControlVector, HostileFilesAreRefused) {
   EXPECT_MENTIONS(error_text([&] { read_control_vector(folder / "empty.safetensors"); }), "no direction");
   const std::vector<float> two = {1, 2}, three = {1, 2, 3};
   const auto array = [](const std::string& name, const std::vector<float>& v) {
-    return ArrayView{name, DType::F32, {int64_t(v.size())}, {reinterpret_cast<const uint8_t*>(v.data()), v.size() * 4}};
+    return ArrayView{
+        name, DType::F32, {int64_t(v.size())}, {reinterpret_cast<const uint8_t*>(v.data()), v.size() * 4}};
   };
   write_safetensors(folder / "uneven.safetensors", {array("direction.1", two), array("direction.2", three)});
-  EXPECT_MENTIONS(error_text([&] { read_control_vector(folder / "uneven.safetensors"); }), "other directions have 2");
+  EXPECT_MENTIONS(error_text([&] { read_control_vector(folder / "uneven.safetensors"); }),
+                  "other directions have 2");
 }
 
 TEST(ControlVector, ModelMustFit) {

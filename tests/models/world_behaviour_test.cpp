@@ -13,8 +13,10 @@ namespace {
 struct WorldBehaviour : testing::Test {
   WorldBehaviour() {
     LlamaConfig config;
-    config.vocab_size = 417, config.hidden_size = 16, config.intermediate_size = 24, config.num_hidden_layers = 2;
-    config.num_attention_heads = 2, config.num_key_value_heads = 2, config.head_dim = 8, config.max_position_embeddings = 64;
+    config.vocab_size = 417, config.hidden_size = 16, config.intermediate_size = 24,
+    config.num_hidden_layers = 2;
+    config.num_attention_heads = 2, config.num_key_value_heads = 2, config.head_dim = 8,
+    config.max_position_embeddings = 64;
     model = std::make_unique<Llama>(config, Device::CPU);
     model->init(1, {.matrices = 0.3f, .embedding = 0.3f});
   }
@@ -61,20 +63,24 @@ TEST_F(WorldBehaviour, ReplySharesFollowTheFirstWord) {
 }
 
 TEST_F(WorldBehaviour, RepliesAreReproducibleAndHooksStartAfreshForEach) {
-  const std::vector<std::string> prompts = {"<bos> <user> tell me about the dog . <eot> <bot>", "<bos> a voice said :"};
+  const std::vector<std::string> prompts = {"<bos> <user> tell me about the dog . <eot> <bot>",
+                                            "<bos> a voice said :"};
   const auto plain = replies(world, prompts, 5, 1, 7);
   EXPECT_EQ(plain, replies(world, prompts, 5, 1, 7));
   EXPECT_NE(plain, replies(world, prompts, 5, 1, 8));
   std::vector<int64_t> seen;
   replies(world, prompts, 2, 0, 0, [&](Edits& e) {
-    e.rows(residual_name(*model, 1), [&](float*, int64_t position) { seen.push_back(position); }, kLastOfPrompt, Passes::Continue);
+    e.rows(
+        residual_name(*model, 1), [&](float*, int64_t position) { seen.push_back(position); }, kLastOfPrompt,
+        Passes::Continue);
   });
   EXPECT_EQ(seen, (std::vector<int64_t>{9, 3}));  // once per text, at its own last token
 }
 
 TEST_F(WorldBehaviour, LogProbabilityOfRepliesIsAMeanOverTheirTokens) {
   const std::string prompt = "<bos> a voice said :", reply = "the dog";
-  const double value = reply_log_probability(world, {prompt, prompt}, {reply, ""});  // an empty reply has no token
+  const double value =
+      reply_log_probability(world, {prompt, prompt}, {reply, ""});  // an empty reply has no token
   NoGrad no_grad;
   const Ids ids = world.ids(prompt + " " + reply);
   const Tensor logits = model->forward({{1, int64_t(ids.size())}, ids});

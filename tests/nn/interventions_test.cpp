@@ -12,7 +12,8 @@ namespace {
 // The positions that were edited when passes of these lengths went through.
 std::vector<int64_t> touched(Positions positions, Passes passes, const std::vector<int64_t>& lengths) {
   std::vector<int64_t> seen;
-  const Hooks::Edit edit = edit_rows([&](float*, int64_t position) { seen.push_back(position); }, positions, passes);
+  const Hooks::Edit edit =
+      edit_rows([&](float*, int64_t position) { seen.push_back(position); }, positions, passes);
   for (int64_t T : lengths) edit(Tensor({1, T, 2}));
   return seen;
 }
@@ -28,7 +29,8 @@ TEST(Interventions, PositionsOfOneTextInPieces) {
   EXPECT_EQ(touched(kEverywhere, Passes::Continue, {3, 1, 1}), (std::vector<int64_t>{0, 1, 2, 3, 4}));
   EXPECT_EQ(touched(kLastOfPrompt, Passes::Continue, {3, 1, 1}), (std::vector<int64_t>{2}));
   EXPECT_EQ(touched(kFromLastOfPrompt, Passes::Continue, {3, 1, 1}), (std::vector<int64_t>{2, 3, 4}));
-  EXPECT_EQ(touched({-1, Positions::kForever, true}, Passes::Continue, {3, 1, 1}), (std::vector<int64_t>{3, 4}));
+  EXPECT_EQ(touched({-1, Positions::kForever, true}, Passes::Continue, {3, 1, 1}),
+            (std::vector<int64_t>{3, 4}));
   EXPECT_EQ(touched({0, 1}, Passes::Continue, {3, 1, 1}), (std::vector<int64_t>{0, 1}));
 }
 
@@ -61,7 +63,8 @@ TEST_P(EditsTest, ChangeNothingBeforeTheirPosition) {
   NoGrad no_grad;
   const Tensor plain = model->forward(ids);
   Edits edits(model->hooks);
-  edits.add(model->block_prefix(0) + "resid_post", add_vector(std::vector<float>(8, 1.0f), {3, Positions::kForever}));
+  edits.add(model->block_prefix(0) + "resid_post",
+            add_vector(std::vector<float>(8, 1.0f), {3, Positions::kForever}));
   const Tensor edited = model->forward(ids);
   EXPECT_EQ(slice(edited, 1, 0, 3).to_vector(), slice(plain, 1, 0, 3).to_vector());  // causal: the same bits
   EXPECT_NE(slice(edited, 1, 3, 1).to_vector(), slice(plain, 1, 3, 1).to_vector());

@@ -81,8 +81,8 @@ TEST(Probe, LogisticKnowsItsSymmetries) {
   // every row twice at half the C is the same problem
   Labels twice = m.y;
   twice.insert(twice.end(), m.y.begin(), m.y.end());
-  const LogisticProbe doubled =
-      logistic_probe(concatenate(m.x, m.x), twice, {.C = 0.25, .standardise = false, .gradient_tolerance = 1e-10});
+  const LogisticProbe doubled = logistic_probe(
+      concatenate(m.x, m.x), twice, {.C = 0.25, .standardise = false, .gradient_tolerance = 1e-10});
   for (size_t j = 0; j < probe.weight.size(); ++j) EXPECT_NEAR(doubled.weight[j], probe.weight[j], 1e-8);
 }
 
@@ -116,7 +116,8 @@ TEST(Probe, MassMeanIsTheBestForGaussians) {
   const LinearProbe mass_mean = mass_mean_probe(m.x, m.y);
   const Direction w = logistic_probe(m.x, m.y, {.standardise = false}).weight;
   EXPECT_GT(cosine(mass_mean.weight, w), 0.98);
-  EXPECT_LT(cosine(difference_of_means(m.x, m.y), w), 0.9);  // θ alone points elsewhere when the covariance is not round
+  EXPECT_LT(cosine(difference_of_means(m.x, m.y), w),
+            0.9);  // θ alone points elsewhere when the covariance is not round
   // the same direction as S⁻¹θ with the known S
   Direction known = kShift;
   for (size_t j = 0; j < known.size(); ++j) known[j] /= scale[j] * scale[j];
@@ -197,8 +198,7 @@ TEST(Probe, FoldsKeepItemsTogetherAndCoverEverything) {
   std::vector<int> seen(3, 0);
   for (size_t i = 0; i < items.size(); ++i) {
     seen[size_t(fold[i])]++;
-    for (size_t j = 0; j < items.size(); ++j)
-      EXPECT_TRUE(items[i] != items[j] || fold[i] == fold[j]);
+    for (size_t j = 0; j < items.size(); ++j) EXPECT_TRUE(items[i] != items[j] || fold[i] == fold[j]);
   }
   EXPECT_EQ(seen, (std::vector<int>{4, 4, 2}));
 }

@@ -30,7 +30,8 @@ TEST_P(ActAdd, CoefficientZeroOrEqualPromptsIsThePlainModel) {
 }
 
 TEST_P(ActAdd, SwappingThePromptsNegates) {
-  const Addition a = activation_difference(*model, kPlus, kMinus, 1, kSpace), b = activation_difference(*model, kMinus, kPlus, 1, kSpace);
+  const Addition a = activation_difference(*model, kPlus, kMinus, 1, kSpace),
+                 b = activation_difference(*model, kMinus, kPlus, 1, kSpace);
   ASSERT_EQ(a.length(), 4);
   for (size_t i = 0; i < a.rows.size(); ++i) EXPECT_EQ(a.rows[i], -b.rows[i]);
 }
@@ -68,7 +69,8 @@ TEST_P(ActAdd, AdditionsSum) {
   }
   Edits edits(model->hooks);
   add(edits, *model, a, 0.5), add(edits, *model, a, 1.5);
-  EXPECT_TRUE(all_near(model->forward(ids).to_vector(), once, 1e-4));  // two roundings instead of one, then two blocks
+  EXPECT_TRUE(all_near(model->forward(ids).to_vector(), once,
+                       1e-4));  // two roundings instead of one, then two blocks
 }
 
 TEST_P(ActAdd, CachedDecodingEqualsFullRecomputation) {

@@ -32,7 +32,8 @@ TEST(Caa, VectorOfAUnionIsTheMeanOfVectors) {
 }
 
 TEST(Caa, EqualisedVectorsHaveOneNorm) {
-  std::vector<Direction> v = {random_direction(8, 1, 1), random_direction(8, 3, 2), random_direction(8, 5, 3)};
+  std::vector<Direction> v = {random_direction(8, 1, 1), random_direction(8, 3, 2),
+                              random_direction(8, 5, 3)};
   const std::vector<Direction> before = v;
   equalise_norms(v);
   for (size_t i = 0; i < v.size(); ++i) {
@@ -83,7 +84,8 @@ TEST_P(CaaModel, EverywhereEqualsABias) {
     hooked = model->forward(ids).to_vector();
   }
   const bool gpt2 = std::string(model->architecture()) == "gpt2";
-  auto& output = dynamic_cast<Linear&>(*find_slot(*model, model->block_prefix(0) + (gpt2 ? "mlp.c_proj" : "mlp.down_proj")).layer);
+  auto& output = dynamic_cast<Linear&>(
+      *find_slot(*model, model->block_prefix(0) + (gpt2 ? "mlp.c_proj" : "mlp.down_proj")).layer);
   std::vector<float> bias = output.bias.defined() ? output.bias.to_vector() : std::vector<float>(8, 0.0f);
   for (size_t j = 0; j < 8; ++j) bias[j] = float(double(bias[j]) + 1.5 * v[j]);
   output.bias = Tensor::from({8}, bias, GetParam().device);

@@ -29,7 +29,8 @@ TEST(Iti, Mc1AndMc2) {
 TEST(Iti, SigmaIgnoresTheSignAndFollowsTheScale) {
   Samples z{0, 3, {}};
   for (int i = 0; i < 30; ++i) {
-    const float row[] = {random_normal(1, uint64_t(i * 3)), random_normal(1, uint64_t(i * 3 + 1)), random_normal(1, uint64_t(i * 3 + 2))};
+    const float row[] = {random_normal(1, uint64_t(i * 3)), random_normal(1, uint64_t(i * 3 + 1)),
+                         random_normal(1, uint64_t(i * 3 + 2))};
     z.add(row);
   }
   const Direction theta = random_direction(3, 1, 2);
@@ -99,15 +100,20 @@ TEST(Iti, ShuffledLabelsFindNoHead) {
   double sum = 0;
   constexpr int kShuffles = 10;
   for (uint64_t s = 0; s < kShuffles; ++s)
-    for (const HeadShift& shift : rank_heads(p.heads, 2, shuffled(p.labels, s), p.question, p.heads, {.seed = s})) sum += shift.validation;
-  EXPECT_NEAR(sum / (4 * kShuffles), 0.5, 3 * std::sqrt(0.25 / (24 * kShuffles)));  // heads of one shuffle share labels
+    for (const HeadShift& shift :
+         rank_heads(p.heads, 2, shuffled(p.labels, s), p.question, p.heads, {.seed = s}))
+      sum += shift.validation;
+  EXPECT_NEAR(sum / (4 * kShuffles), 0.5,
+              3 * std::sqrt(0.25 / (24 * kShuffles)));  // heads of one shuffle share labels
 }
 
 // ---- on models ----
 
 std::vector<HeadShift> some_shifts(const LanguageModel& model) {
   const int64_t H = query_heads(model);
-  return {{0, 0, random_direction(4, 1, 1), 0.7, 0}, {0, H - 1, random_direction(4, 1, 2), 0.2, 0}, {1, 1, random_direction(4, 1, 3), 1.5, 0}};
+  return {{0, 0, random_direction(4, 1, 1), 0.7, 0},
+          {0, H - 1, random_direction(4, 1, 2), 0.2, 0},
+          {1, 1, random_direction(4, 1, 3), 1.5, 0}};
 }
 
 class ItiModel : public testing::TestWithParam<ModelCase> {
@@ -140,11 +146,15 @@ TEST_P(ItiModel, ShiftIsLinearInAlpha) {
     out.push_back(recorder.last.at(site).to_vector());
   }
   const bool gpt2 = std::string(model->architecture()) == "gpt2";
-  const Tensor w = dynamic_cast<Linear&>(*find_slot(*model, model->block_prefix(0) + (gpt2 ? "attn.c_proj" : "self_attn.o_proj")).layer).weight;
+  const Tensor w =
+      dynamic_cast<Linear&>(
+          *find_slot(*model, model->block_prefix(0) + (gpt2 ? "attn.c_proj" : "self_attn.o_proj")).layer)
+          .weight;
   for (size_t i = 0; i < out[0].size(); ++i) {
     double expected = 0;
-    for (size_t j = 0; j < 4; ++j) expected += double(w.data()[int64_t(i % 8) * w.dim(1) + int64_t(j)]) * 0.7 * shifts[0].theta[j];
-    EXPECT_NEAR(out[1][i] - out[0][i], expected, 1e-5);      // a sum of 16 products of numbers around 1
+    for (size_t j = 0; j < 4; ++j)
+      expected += double(w.data()[int64_t(i % 8) * w.dim(1) + int64_t(j)]) * 0.7 * shifts[0].theta[j];
+    EXPECT_NEAR(out[1][i] - out[0][i], expected, 1e-5);  // a sum of 16 products of numbers around 1
     EXPECT_NEAR(out[2][i] - out[0][i], 3 * expected, 1e-5);
   }
 }
@@ -189,7 +199,8 @@ TEST_P(ItiModel, HeadOutputsAreColumnsOfTheActivation) {
   model->forward({{1, 3}, {1, 2, 3}});
   const Tensor z = slice(recorder.last.at(site), 1, 2, 1);
   for (int64_t h = 0; h < query_heads(*model); ++h)
-    for (int64_t j = 0; j < 4; ++j) EXPECT_EQ(heads[size_t(query_heads(*model) + h)].row(0)[j], z.data()[h * 4 + j]);
+    for (int64_t j = 0; j < 4; ++j)
+      EXPECT_EQ(heads[size_t(query_heads(*model) + h)].row(0)[j], z.data()[h * 4 + j]);
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, ItiModel, testing::ValuesIn(kModelCases), model_test_name);

@@ -56,7 +56,8 @@ TEST(Probes, SplitsAreDisjointAndComplete) {
   const std::vector<int> fold = folds_by_item(m.items, 5);
   int64_t tested = 0;
   for (int k = 0; k < 5; ++k) {
-    const Split all = split_by_fold(m.x, m.y, fold, k), without = split_by_fold(m.x, m.y, fold, k, (k + 1) % 5);
+    const Split all = split_by_fold(m.x, m.y, fold, k),
+                without = split_by_fold(m.x, m.y, fold, k, (k + 1) % 5);
     EXPECT_EQ(all.train_x.n + all.test_x.n, m.x.n);
     EXPECT_EQ(without.train_x.n, m.x.n - 8);
     tested += all.test_x.n;
@@ -72,7 +73,9 @@ TEST(Probes, TheDepthIsChosenWithoutTheTestFold) {
   const ChosenDepth result = choose_depth_and_test(estimators()[0], {bad.x, good.x}, good.y, fold);
   EXPECT_EQ(result.chosen, (std::vector<int>{1, 1, 1, 1, 1}));
   EXPECT_GE(result.accuracy, 0.95);
-  EXPECT_MENTIONS(error_text([&] { choose_depth_and_test(estimators()[0], {good.x}, good.y, folds_by_item(good.items, 2)); }),
+  EXPECT_MENTIONS(error_text([&] {
+                    choose_depth_and_test(estimators()[0], {good.x}, good.y, folds_by_item(good.items, 2));
+                  }),
                   "at least 3");
 }
 
@@ -96,8 +99,9 @@ TEST(Ccs, GradientAgreesWithDifferences) {
     // central difference with h = 1e-5: truncation ~ h², rounding ~ 1e-16 / h: both below 1e-10 · (third derivative ~ 1)
     std::vector<double> up = w, down = w;
     up[j] += 1e-5, down[j] -= 1e-5;
-    const double slope =
-        (ccs_objective(up, pairs.plus, pairs.minus, ignored) - ccs_objective(down, pairs.plus, pairs.minus, ignored)) / 2e-5;
+    const double slope = (ccs_objective(up, pairs.plus, pairs.minus, ignored) -
+                          ccs_objective(down, pairs.plus, pairs.minus, ignored)) /
+                         2e-5;
     EXPECT_NEAR(gradient[j], slope, 1e-8);
   }
 }
@@ -113,7 +117,8 @@ Truth contrast_data(int n, uint64_t seed) {
     const int is_true = int(random_word(seed + 1, uint64_t(i)) & 1);
     for (int group : {1, 0}) {
       std::vector<float> row;
-      for (int j = 0; j < 8; ++j) row.push_back(0.3f * random_normal(seed, uint64_t((i * 2 + group) * 8 + j)));
+      for (int j = 0; j < 8; ++j)
+        row.push_back(0.3f * random_normal(seed, uint64_t((i * 2 + group) * 8 + j)));
       row[0] += (is_true == group) ? 2.0f : -2.0f;
       row[1] += group ? 4.0f : -4.0f;
       (group ? t.pairs.plus : t.pairs.minus).add(row.data());
@@ -129,7 +134,8 @@ TEST(Ccs, FindsTruthWithoutLabels) {
   EXPECT_LT(probe.loss, 0.05);
   EXPECT_GE(ccs_accuracy(probe, other.pairs, other.plus_is_true), 0.98);
   const double q = probe.q(t.pairs.plus.row(0), t.pairs.minus.row(0));
-  EXPECT_NEAR(q + probe.q(t.pairs.minus.row(0), t.pairs.plus.row(0)), 1, 0.2);  // consistent, up to the group means
+  EXPECT_NEAR(q + probe.q(t.pairs.minus.row(0), t.pairs.plus.row(0)), 1,
+              0.2);  // consistent, up to the group means
 }
 
 TEST(Ccs, IgnoresWhatSeparatesTheTwoGroups) {

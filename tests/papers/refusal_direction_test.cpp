@@ -89,7 +89,8 @@ TEST(Refusal, FilterNamesEachReason) {
 }
 
 TEST(Refusal, SelectsTheSmallestBypassAmongTheKept) {
-  std::vector<Candidate> all = {candidate(1, -2, 1, 0.05), candidate(2, -9, 1, 0.5), candidate(2, -4, 1, 0.05)};
+  std::vector<Candidate> all = {candidate(1, -2, 1, 0.05), candidate(2, -9, 1, 0.5),
+                                candidate(2, -4, 1, 0.05)};
   EXPECT_EQ(select(all, 4), &all[2]);
   for (Candidate& c : all) c.induce = -1;
   EXPECT_EQ(select(all, 4), nullptr);  // nothing is loosened
@@ -100,7 +101,8 @@ class RefusalModel : public testing::TestWithParam<ModelCase> {
   void SetUp() override { model = GetParam().make(); }
   std::unique_ptr<LanguageModel> model;
   const IntTensor ids = some_ids(2, 6);
-  const std::vector<Ids> forbidden = {{1, 2, 3, 9}, {4, 2, 3, 9}, {5, 6, 9}}, allowed = {{7, 8, 9}, {10, 11, 12, 9}};
+  const std::vector<Ids> forbidden = {{1, 2, 3, 9}, {4, 2, 3, 9}, {5, 6, 9}},
+                         allowed = {{7, 8, 9}, {10, 11, 12, 9}};
   const Direction r = random_direction(8, 3, 1);
   NoGrad no_grad;
 };
@@ -125,13 +127,15 @@ TEST_P(RefusalModel, AddingAndSubtractingIsTheIdentity) {
   add_direction(edits, *model, 1, r, 1);
   EXPECT_NE(model->forward(ids).to_vector(), plain.to_vector());
   add_direction(edits, *model, 1, r, -1);
-  EXPECT_TRUE(all_near(model->forward(ids), plain, 1e-4));  // (x + r) − r rounds twice, then a block and the head
+  EXPECT_TRUE(
+      all_near(model->forward(ids), plain, 1e-4));  // (x + r) − r rounds twice, then a block and the head
 }
 
 TEST_P(RefusalModel, AblatedStreamHasNoComponent) {
   Edits edits(model->hooks);
   add_ablation(edits, *model, r);
-  Recorder recorder(model->hooks, {residual_name(*model, 0), residual_name(*model, 1), residual_name(*model, 2)});
+  Recorder recorder(model->hooks,
+                    {residual_name(*model, 0), residual_name(*model, 1), residual_name(*model, 2)});
   model->forward(ids);
   for (const auto& [name, x] : recorder.last)
     for (int64_t i = 0; i < 12; ++i) EXPECT_NEAR(dot(unit(r), x.data() + i * 8), 0, 1e-5 * 8);
@@ -147,10 +151,13 @@ TEST_P(RefusalModel, OrthogonalWeightsEqualTheHooks) {
   orthogonalise(*model, r);
   EXPECT_TRUE(all_near(model->forward(ids).to_vector(), hooked, 1e-4));
   for (const NamedTensor& p : model->parameters()) {  // r̂ᵀ W' = 0 for every product that writes
-    if (!p.name.ends_with("o_proj.weight") && !p.name.ends_with("down_proj.weight") && !p.name.ends_with("c_proj.weight")) continue;
+    if (!p.name.ends_with("o_proj.weight") && !p.name.ends_with("down_proj.weight") &&
+        !p.name.ends_with("c_proj.weight"))
+      continue;
     for (int64_t j = 0; j < p.tensor.dim(1); ++j) {
       double along = 0;
-      for (int64_t i = 0; i < 8; ++i) along += unit(r)[size_t(i)] * double(p.tensor.data()[i * p.tensor.dim(1) + j]);
+      for (int64_t i = 0; i < 8; ++i)
+        along += unit(r)[size_t(i)] * double(p.tensor.data()[i * p.tensor.dim(1) + j]);
       EXPECT_NEAR(along, 0, 1e-6);
     }
   }
@@ -174,7 +181,8 @@ TEST_P(RefusalModel, AffineEditPutsEveryDepthOnItsTarget) {
   add_affine(edits, *model, r, targets);
   const std::vector<Samples> edited = residuals_at(*model, forbidden);
   for (size_t depth = 0; depth < edited.size(); ++depth)
-    for (int64_t i = 0; i < edited[depth].n; ++i) EXPECT_NEAR(dot(unit(r), edited[depth].row(i)), targets[depth], 1e-4);
+    for (int64_t i = 0; i < edited[depth].n; ++i)
+      EXPECT_NEAR(dot(unit(r), edited[depth].row(i)), targets[depth], 1e-4);
 }
 
 TEST_P(RefusalModel, ScoresComeFromTheEditedModel) {

@@ -48,7 +48,8 @@ TEST(RepE, PcaFindsAPlantedDirection) {
   for (const bool unit_rows : {false, true}) {
     const ReadingVector v = read_pairs(shuffled_pairs(p.positive, p.negative, 1), {.unit_rows = unit_rows});
     EXPECT_NEAR(norm(v.direction), 1, 1e-12);
-    EXPECT_GT(std::abs(cosine(v.direction, p.v)), 0.99);  // noise 0.14 per coordinate against ±2: angle about 0.01
+    EXPECT_GT(std::abs(cosine(v.direction, p.v)),
+              0.99);  // noise 0.14 per coordinate against ±2: angle about 0.01
     EXPECT_GT(v.sign * cosine(v.direction, p.v), 0.99);
     EXPECT_EQ(pair_accuracy(v, p.positive, p.negative), 1);
   }
@@ -56,11 +57,13 @@ TEST(RepE, PcaFindsAPlantedDirection) {
 
 TEST(RepE, ClusterMeanIsTheDifferenceOfMeans) {
   const Planted p = planted(2, 2);
-  const ReadingVector v = read_pairs(shuffled_pairs(p.positive, p.negative, 1), {.reader = Reader::ClusterMean});
+  const ReadingVector v =
+      read_pairs(shuffled_pairs(p.positive, p.negative, 1), {.reader = Reader::ClusterMean});
   Direction expected = mean_row(p.positive);
   const Direction negative = mean_row(p.negative);
   for (size_t j = 0; j < expected.size(); ++j) expected[j] -= negative[j];
-  for (size_t j = 0; j < expected.size(); ++j) EXPECT_NEAR(v.direction[j], expected[j], 1e-9);  // only the order of sums
+  for (size_t j = 0; j < expected.size(); ++j)
+    EXPECT_NEAR(v.direction[j], expected[j], 1e-9);  // only the order of sums
   EXPECT_EQ(v.sign, 1);
 }
 
@@ -76,7 +79,8 @@ TEST(RepE, RandomReaderIsReproducibleAndKnowsNothing) {
 TEST(RepE, SecondMomentDoesNotKnowTheOrder) {
   const Planted p = planted(2, 6);
   const Pairs a = shuffled_pairs(p.positive, p.negative, 1), b = shuffled_pairs(p.positive, p.negative, 2);
-  EXPECT_EQ(second_moment(differences(a)), second_moment(differences(b)));  // (−D)(−D)ᵀ = DDᵀ: the same products
+  EXPECT_EQ(second_moment(differences(a)),
+            second_moment(differences(b)));  // (−D)(−D)ᵀ = DDᵀ: the same products
   EXPECT_NE(differences(a).x, differences(b).x);
 }
 
@@ -91,7 +95,8 @@ TEST(RepE, PermutingWholePairsChangesNothing) {
   const Planted p = planted(2, 8);
   const Pairs pairs = shuffled_pairs(p.positive, p.negative, 1);
   std::vector<int64_t> order;
-  for (int64_t i = 0; i < kPairs; ++i) order.push_back((i * 7 + 3) % kPairs);  // 7 and 200 have no common factor
+  for (int64_t i = 0; i < kPairs; ++i)
+    order.push_back((i * 7 + 3) % kPairs);  // 7 and 200 have no common factor
   Pairs permuted{select_rows(pairs.first, order), select_rows(pairs.second, order), {}};
   for (int64_t i : order) permuted.first_is_positive.push_back(pairs.first_is_positive[size_t(i)]);
   const ReadingVector a = read_pairs(pairs), b = read_pairs(permuted);
@@ -106,7 +111,8 @@ TEST(RepE, ConstantShiftChangesNothing) {
   for (Samples* s : {&p.positive, &p.negative})
     for (float& x : s->x) x += 8;
   const ReadingVector after = read_pairs(shuffled_pairs(p.positive, p.negative, 1));
-  for (int64_t j = 0; j < kWidth; ++j) EXPECT_NEAR(after.direction[size_t(j)], before.direction[size_t(j)], 1e-6);  // x + 8 is rounded
+  for (int64_t j = 0; j < kWidth; ++j)
+    EXPECT_NEAR(after.direction[size_t(j)], before.direction[size_t(j)], 1e-6);  // x + 8 is rounded
   EXPECT_EQ(after.sign, before.sign);
   EXPECT_EQ(pair_accuracy(after, p.positive, p.negative), accuracy_before);
 }
@@ -186,7 +192,8 @@ TEST_P(RepEModel, ContrastOfEqualTemplatesIsThePlainModel) {
 INSTANTIATE_TEST_SUITE_P(Models, RepEModel, testing::ValuesIn(kModelCases), model_test_name);
 
 TEST(RepE, RandomControllersHaveEqualLength) {
-  const Controllers c{{1, random_direction(8, 3, 1)}, {2, random_direction(8, 0.5, 2)}}, r = random_like(c, 1);
+  const Controllers c{{1, random_direction(8, 3, 1)}, {2, random_direction(8, 0.5, 2)}},
+      r = random_like(c, 1);
   for (const auto& [depth, v] : c) {
     EXPECT_NEAR(norm(r.at(depth)), norm(v), 1e-12);
     EXPECT_LT(std::abs(cosine(r.at(depth), v)), 0.95);
@@ -194,15 +201,18 @@ TEST(RepE, RandomControllersHaveEqualLength) {
 }
 
 TEST(RepE, ChoiceStaysWithinTheBudget) {
-  const std::vector<SweepPoint> points = {{{1}, 1, 0.2, 0.01}, {{2}, 1, 0.5, 0.1}, {{3}, 1, 0.9, 0.11}, {{4}, 1, 0.5, 0.0}};
-  EXPECT_EQ(choose(points, 0.1).depths, std::vector<int64_t>{2});  // exactly on the budget is within it; first of equals
+  const std::vector<SweepPoint> points = {
+      {{1}, 1, 0.2, 0.01}, {{2}, 1, 0.5, 0.1}, {{3}, 1, 0.9, 0.11}, {{4}, 1, 0.5, 0.0}};
+  EXPECT_EQ(choose(points, 0.1).depths,
+            std::vector<int64_t>{2});  // exactly on the budget is within it; first of equals
   EXPECT_EQ(choose(points, 1).depths, std::vector<int64_t>{3});
   EXPECT_MENTIONS(error_text([&] { choose({{{1}, 1, 1, 0.2}}, 0.1); }), "0.1 nats");
 }
 
 // At step 0 the adapter changes nothing, so the loss is α · mean |m (h⁺ − h⁻)|.
 TEST(RepE, LorraLossAtStepZero) {
-  const std::vector<float> h = {1, 2, 3, 4, 5, 6}, plus = {3, 4, 0, 0, 1, 1}, minus = {0, 0, 0, 0, 1, 0}, mask = {1, 0, 1};
+  const std::vector<float> h = {1, 2, 3, 4, 5, 6}, plus = {3, 4, 0, 0, 1, 1}, minus = {0, 0, 0, 0, 1, 0},
+                           mask = {1, 0, 1};
   // norms of h⁺ − h⁻: 5, 0, 1; the masked position counts as 0 in the mean of three
   EXPECT_NEAR(lorra_loss(h, lorra_target(h, plus, minus, 2), mask), 2 * (5 + 1) / 3.0, 1e-6);
   EXPECT_EQ(lorra_target(h, plus, minus, 0, 2, {1, -1}), (std::vector<float>{3, 0, 5, 2, 7, 4}));

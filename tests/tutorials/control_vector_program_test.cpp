@@ -14,8 +14,10 @@ namespace {
 struct ControlVectorProgram : testing::Test {
   ControlVectorProgram() {
     LlamaConfig config;
-    config.vocab_size = 417, config.hidden_size = 16, config.intermediate_size = 24, config.num_hidden_layers = 2;
-    config.num_attention_heads = 2, config.num_key_value_heads = 2, config.head_dim = 8, config.max_position_embeddings = 64;
+    config.vocab_size = 417, config.hidden_size = 16, config.intermediate_size = 24,
+    config.num_hidden_layers = 2;
+    config.num_attention_heads = 2, config.num_key_value_heads = 2, config.head_dim = 8,
+    config.max_position_embeddings = 64;
     Llama model(config, Device::CPU);
     model.init(1, {.matrices = 0.3f, .embedding = 0.3f});
     save_model(model, *make_world_tokenizer(), folder / "model");
@@ -26,7 +28,9 @@ struct ControlVectorProgram : testing::Test {
     write_control_vector(folder / "narrow.gguf", v);
   }
   ProgramOutcome generate(const std::string& more) {
-    return run_chalk("generate", "--model " + (folder / "model") + " --prompt '<bos> one day' --temperature 0 --max-new-tokens 8 --json " + more);
+    return run_chalk("generate", "--model " + (folder / "model") +
+                                     " --prompt '<bos> one day' --temperature 0 --max-new-tokens 8 --json " +
+                                     more);
   }
   TestFolder folder;
 };
@@ -34,12 +38,15 @@ struct ControlVectorProgram : testing::Test {
 TEST_F(ControlVectorProgram, SteersByItsStrength) {
   const auto plain = generate("").json()["ids"];
   ASSERT_EQ(plain.size(), 8u);
-  EXPECT_EQ(generate("--control-vector " + (folder / "v.gguf") + " --control-strength 0").json()["ids"], plain);
+  EXPECT_EQ(generate("--control-vector " + (folder / "v.gguf") + " --control-strength 0").json()["ids"],
+            plain);
   const auto forward = generate("--control-vector " + (folder / "v.gguf")).json()["ids"];
-  const auto backward = generate("--control-vector " + (folder / "v.gguf") + " --control-strength -1").json()["ids"];
+  const auto backward =
+      generate("--control-vector " + (folder / "v.gguf") + " --control-strength -1").json()["ids"];
   EXPECT_NE(forward, plain);
   EXPECT_NE(forward, backward);
-  EXPECT_EQ(forward, generate("--control-vector " + (folder / "v.gguf") + " --control-strength 1").json()["ids"]);
+  EXPECT_EQ(forward,
+            generate("--control-vector " + (folder / "v.gguf") + " --control-strength 1").json()["ids"]);
 }
 
 TEST_F(ControlVectorProgram, SaysWhatDoesNotFit) {

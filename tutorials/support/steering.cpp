@@ -48,8 +48,8 @@ double average(const std::vector<double>& values) {
 
 std::string spread(const std::vector<double>& values, int decimals) {
   if (values.size() == 1) return fmt::format("{:.{}f}", values[0], decimals);
-  return fmt::format("{:.{}f} ({:.{}f}-{:.{}f})", average(values), decimals, lowest(values), decimals, highest(values),
-                     decimals);
+  return fmt::format("{:.{}f} ({:.{}f}-{:.{}f})", average(values), decimals, lowest(values), decimals,
+                     highest(values), decimals);
 }
 
 // ---- curves ----
@@ -57,7 +57,8 @@ std::string spread(const std::vector<double>& values, int decimals) {
 void Curves::keep(const std::string& name, double x, double value) {
   auto curve = std::find_if(curves.begin(), curves.end(), [&](const Curve& c) { return c.name == name; });
   if (curve == curves.end()) curve = curves.insert(curve, {name, {}});
-  auto point = std::find_if(curve->points.begin(), curve->points.end(), [&](const Point& p) { return p.x >= x; });
+  auto point =
+      std::find_if(curve->points.begin(), curve->points.end(), [&](const Point& p) { return p.x >= x; });
   if (point == curve->points.end() || point->x != x) point = curve->points.insert(point, {x, {}});
   point->values.push_back(value);
 }
@@ -82,7 +83,8 @@ Table Curves::table(int decimals) const {
   for (const Curve& curve : curves) {
     std::vector<std::string> row{curve.name};
     for (double x : all) {
-      const auto point = std::find_if(curve.points.begin(), curve.points.end(), [&](const Point& p) { return p.x == x; });
+      const auto point =
+          std::find_if(curve.points.begin(), curve.points.end(), [&](const Point& p) { return p.x == x; });
       row.push_back(point == curve.points.end() ? "" : spread(point->values, decimals));
     }
     table.rows.push_back(row);
@@ -90,7 +92,8 @@ Table Curves::table(int decimals) const {
   return table;
 }
 
-LinePlot Curves::plot(const std::string& title, const std::string& y, const std::vector<std::string>& only) const {
+LinePlot Curves::plot(const std::string& title, const std::string& y,
+                      const std::vector<std::string>& only) const {
   LinePlot plot{.title = title, .x = {.label = axis}, .y = {.label = y}};
   for (const Curve& curve : curves) {
     if (!only.empty() && std::count(only.begin(), only.end(), curve.name) == 0) continue;
@@ -115,7 +118,8 @@ Json Curves::json() const {
   return result;
 }
 
-void show(Context& context, Report& report, const RunFolder& folder, const Section& section, const Curves& curves) {
+void show(Context& context, Report& report, const RunFolder& folder, const Section& section,
+          const Curves& curves) {
   const Table table = curves.table(section.decimals);
   const LinePlot plot = curves.plot(section.title, section.y);
   if (!context.json) print(section.title + ": " + section.y + "\n" + to_text(table) + "\n");
@@ -126,7 +130,8 @@ void show(Context& context, Report& report, const RunFolder& folder, const Secti
   context.result[section.file] = curves.json();
 }
 
-void claim(Context& context, Report& report, bool holds, const std::string& text, const std::string& measured) {
+void claim(Context& context, Report& report, bool holds, const std::string& text,
+           const std::string& measured) {
   context.claim(holds, text, measured);
   report.claim(holds, text, measured);
 }

@@ -12,8 +12,9 @@
 namespace chalk {
 
 struct SteeringOptions {
-  std::vector<std::string> models = {};  // folders; empty: base models of the world recipe, trained at the first call
-  int64_t seeds = 1;                // how many base models: seeds 1 … N
+  std::vector<std::string> models =
+      {};             // folders; empty: base models of the world recipe, trained at the first call
+  int64_t seeds = 1;  // how many base models: seeds 1 … N
   std::string out = {};
 };
 // --model (may be repeated), --seeds, --out. Set out's default first.
@@ -33,10 +34,12 @@ double average(const std::vector<double>& values);
 struct Curves {
   explicit Curves(std::string axis) : axis(std::move(axis)) {}
   void keep(const std::string& name, double x, double value);
-  const std::vector<double>& at(const std::string& name, double x) const;  // throws Error when nothing is there
-  Table table(int decimals = 2) const;                                     // a row per curve, a column per x
+  const std::vector<double>& at(const std::string& name,
+                                double x) const;  // throws Error when nothing is there
+  Table table(int decimals = 2) const;            // a row per curve, a column per x
   // Mean over models as lines, lowest to highest as bands. `only`: names of the curves to draw (empty: all).
-  LinePlot plot(const std::string& title, const std::string& y, const std::vector<std::string>& only = {}) const;
+  LinePlot plot(const std::string& title, const std::string& y,
+                const std::vector<std::string>& only = {}) const;
   Json json() const;
 
  private:
@@ -57,9 +60,11 @@ struct Section {
   std::string file, title, y, text;
   int decimals = 2;
 };
-void show(Context& context, Report& report, const RunFolder& folder, const Section& section, const Curves& curves);
+void show(Context& context, Report& report, const RunFolder& folder, const Section& section,
+          const Curves& curves);
 
 // A claim in both places: the exit code (context) and the report.
-void claim(Context& context, Report& report, bool holds, const std::string& text, const std::string& measured);
+void claim(Context& context, Report& report, bool holds, const std::string& text,
+           const std::string& measured);
 
 }  // namespace chalk

@@ -42,7 +42,8 @@ TEST(WorldStimuli, StatementsAreTrueAndFalse) {
     }
   }
   EXPECT_EQ(statements(world(), "<user>")[0].text, "<bos> <user> the blick is blue");
-  EXPECT_EQ(statements(world(), kAfterQuestion)[0].text, "<bos> <user> what color is the blick ? <eot> <bot> the blick is blue");
+  EXPECT_EQ(statements(world(), kAfterQuestion)[0].text,
+            "<bos> <user> what color is the blick ? <eot> <bot> the blick is blue");
 }
 
 TEST(WorldStimuli, PairsDifferInOneWord) {
@@ -99,7 +100,8 @@ TEST(WorldStimuli, MoodsAreCountedInTheWorldsOwnReplies) {
   }
   EXPECT_EQ(count_moods("ok , the dog is painted now .").total, 0);
   EXPECT_EQ(mood_prompts().size(), 40u);
-  EXPECT_EQ(mood_prompts("happy")[0].find("<bos> <user> act as if you are very happy . tell me about the "), 0u);
+  EXPECT_EQ(mood_prompts("happy")[0].find("<bos> <user> act as if you are very happy . tell me about the "),
+            0u);
 }
 
 TEST(WorldStimuli, EveryWordIsInTheVocabulary) {

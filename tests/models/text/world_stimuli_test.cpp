@@ -75,7 +75,7 @@ TEST(WorldStimuli, RequestsKeepToTheirParts) {
       for (const Request& r : some) {
         EXPECT_EQ(r.forbidden(), forbidden);
         EXPECT_TRUE(r.text.starts_with("<bos> <user> ") && r.text.ends_with(" <eot> <bot>")) << r.text;
-        if (p < 2) EXPECT_FALSE(r.heldout);
+        EXPECT_FALSE(p < 2 && r.heldout);
         heldout += r.heldout;
         replies[p].insert(r.reply);  // one per pair of verb and object
       }

@@ -10,7 +10,7 @@ using namespace chalk::actadd;
 // What is measured, over all models, and how it is shown.
 struct Study {
   SteeringOptions options{.out = "runs/activation_addition"};
-  int64_t block = 1, samples = 2;
+  int64_t block = 1, samples = 1;
   Curves happy{"c"}, sad{"c"}, fluency{"c"}, blocks{"block"};
   std::vector<double> cached_equal;
 
@@ -75,7 +75,7 @@ struct Study {
           square > 0 ? random_direction(C, std::sqrt(square), uint64_t(t)) : Direction(size_t(C), 0.0);
       for (int64_t j = 0; j < C; ++j) random.rows[size_t(t * C + j)] = float(r[size_t(j)]);
     }
-    for (double c : {-8.0, -4.0, -2.0, -1.0, 0.0, 1.0, 2.0, 4.0, 8.0}) {
+    for (double c : {-8.0, -4.0, -2.0, 0.0, 2.0, 4.0, 8.0}) {
       const Talk ours = talk(world, &a, c), noise = talk(world, &random, c);
       happy.keep("happy words, happy - sad", c, ours.happy),
           happy.keep("happy words, random", c, noise.happy);

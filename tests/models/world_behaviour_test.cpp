@@ -11,16 +11,17 @@ namespace chalk {
 namespace {
 
 struct WorldBehaviour : testing::Test {
-  WorldBehaviour() {
+  static std::unique_ptr<Llama> small_model() {
     LlamaConfig config;
     config.vocab_size = 417, config.hidden_size = 16, config.intermediate_size = 24,
     config.num_hidden_layers = 2;
     config.num_attention_heads = 2, config.num_key_value_heads = 2, config.head_dim = 8,
     config.max_position_embeddings = 64;
-    model = std::make_unique<Llama>(config, Device::CPU);
+    auto model = std::make_unique<Llama>(config, Device::CPU);
     model->init(1, {.matrices = 0.3f, .embedding = 0.3f});
+    return model;
   }
-  std::unique_ptr<Llama> model;
+  std::unique_ptr<Llama> model = small_model();
   std::unique_ptr<Tokenizer> tokenizer = make_world_tokenizer();
   WorldModel world{*model, *tokenizer};
 };

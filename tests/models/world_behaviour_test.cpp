@@ -75,7 +75,7 @@ TEST_F(WorldBehaviour, RepliesAreReproducibleAndHooksStartAfreshForEach) {
         residual_name(*model, 1), [&](float*, int64_t position) { seen.push_back(position); }, kLastOfPrompt,
         Passes::Continue);
   });
-  EXPECT_EQ(seen, (std::vector<int64_t>{9, 3}));  // once per text, at its own last token
+  EXPECT_EQ(seen, (std::vector<int64_t>{9, 4}));  // once per text, at its own last token
 }
 
 TEST_F(WorldBehaviour, LogProbabilityOfRepliesIsAMeanOverTheirTokens) {

@@ -15,17 +15,14 @@ constexpr int kFolds = 5, kShuffles = 5, kRandoms = 5;
 // What is measured, over all models, and how it is shown.
 struct Study {
   SteeringOptions options{.out = "runs/probes"};
-  std::map<std::string, std::vector<std::vector<double>>>
-      curves;                                          // "prefix / estimator" -> depth -> one per model
+  Curves curves{"depth"};
   std::map<std::string, std::vector<double>> figures;  // single figures, one per model
   Labels labels;
-  std::vector<int> fold, relation;
+  std::vector<int> fold, is_food, never_judged;
 
-  double transfer(const Estimator& estimator,
-                  const Samples& x) {  // trained on color and home, tested on food
-    std::vector<int> part;
-    for (int r : relation) part.push_back(r == int(Relation::Food) ? 1 : 0);
-    const Split s = split_by_fold(x, labels, part, 1);
+  // Trained on the statements where `tested` is 0, tested on the others.
+  double transfer(const Estimator& estimator, const Samples& x, const std::vector<int>& tested) {
+    const Split s = split_by_fold(x, labels, tested, 1);
     return accuracy(estimator.fit(s.train_x, s.train_y), s.test_x, s.test_y);
   }
 
@@ -46,18 +43,17 @@ struct Study {
   void measure(const WorldModel& world, Context& context) {
     for (const auto& [prefix_name, prefix] : stimuli::statement_prefixes()) {
       const std::vector<stimuli::Statement> statements = stimuli::statements(world.world, prefix);
-      labels.clear(), relation.clear();
+      labels.clear(), is_food.clear(), never_judged.clear();
       std::vector<int> facts;
       for (const stimuli::Statement& s : statements) {
         labels.push_back(s.is_true), facts.push_back(s.fact);
-        relation.push_back(int(world.world.facts[size_t(s.fact)].relation));
+        const Fact& fact = world.world.facts[size_t(s.fact)];
+        is_food.push_back(fact.relation == Relation::Food), never_judged.push_back(fact.never_judged);
       }
       fold = folds_by_item(facts, kFolds);
       const std::vector<Samples> by_depth = residuals_at(world.model, world.texts_of(statements));
       auto keep = [&](const std::string& name, size_t depth, double value) {
-        auto& curve = curves[prefix_name + " / " + name];
-        curve.resize(by_depth.size());
-        curve[depth].push_back(value);
+        curves.keep(prefix_name + " / " + name, double(depth), value);
       };
       for (size_t depth = 0; depth < by_depth.size(); ++depth) {
         for (const Estimator& e : estimators())
@@ -76,7 +72,9 @@ struct Study {
         figures[prefix_name + ": " + e.name + ", depth chosen on another fold"].push_back(
             choose_depth_and_test(e, by_depth, labels, fold).accuracy);
       figures[prefix_name + ": difference of means, trained on color and home, tested on food"].push_back(
-          transfer(estimators()[1], by_depth.back()));
+          transfer(estimators()[1], by_depth.back(), is_food));
+      figures[prefix_name + ": difference of means, on the five facts that training never judged"].push_back(
+          transfer(estimators()[1], by_depth.back(), never_judged));
     }
   }
 
@@ -86,35 +84,29 @@ struct Study {
     const RunFolder folder(options.out, true);
     Report report("Linear probes for truth",
                   fmt::format("60 true and 60 false statements, {} folds by fact", kFolds));
-    Table table{.header = {"prefix / probe", "embedding"}};
-    LinePlot plot{.title = "Truth of a statement, read at its last word",
-                  .subtitle = "accuracy on facts the probe never saw; prefix <user>",
-                  .x = {.label = "depth: blocks passed"},
-                  .y = {.label = "accuracy", .min = 0.4, .max = 1.02}};
-    for (const auto& [name, curve] : curves) {
-      std::vector<std::string> row{name};
-      Series series{.name = name.substr(name.find('/') + 2), .points = true};
-      for (size_t depth = 0; depth < curve.size(); ++depth) {
-        row.push_back(curve[depth].empty() ? "" : spread(curve[depth]));
-        if (!curve[depth].empty())
-          series.x.push_back(double(depth)), series.y.push_back(average(curve[depth]));
-        if (table.header.size() < curve.size() + 1)
-          table.header.push_back("depth " + std::to_string(table.header.size() - 1));
-      }
-      table.rows.push_back(row);
-      if (name.starts_with("user /")) plot.series.push_back(series);
-    }
+    const Table table = curves.table();
+    std::vector<std::string> shown;
+    for (const std::vector<std::string>& row : table.rows)
+      if (row[0].starts_with("user /")) shown.push_back(row[0]);
+    LinePlot plot =
+        curves.plot("Truth of a statement, read at its last word", "accuracy on unseen facts", shown);
     plot.lines.push_back({0.85, "pass mark"});
-    Table chosen{.header = {"figure", "accuracy"}};
-    for (const auto& [name, values] : figures) chosen.rows.push_back({name, spread(values)});
+    Table chosen{.header = {"figure", "accuracy", "95 % interval of one model, 120 statements"}};
+    for (const auto& [name, values] : figures) {
+      const Interval interval = wilson_interval(average(values), 120);
+      const bool all = name.find("chosen") != std::string::npos;
+      chosen.rows.push_back(
+          {name, spread(values), all ? fmt::format("{:.2f}-{:.2f}", interval.low, interval.high) : ""});
+    }
     Table papers{.header = {"paper", "its figure", "ours"},
                  .rows = {{"CCS (Burns et al.), ten data sets, no labels", "0.71 (zero-shot 0.67)",
-                           spread(curves["user / CCS, no labels"].back())},
+                           spread(curves.at("user / CCS, no labels", 3))},
                           {"ITI, best head, labels", "0.83", "see inference_time_intervention"}}};
     if (!context.json) print(to_text(table) + "\n" + to_text(chosen) + "\n" + to_text(papers));
     save_png(plot, folder.path("plots/probes.png"));
     report.plot(plot,
-                "All three labelled probes find the truth after the first block; controls stay at chance.");
+                "The probes find the truth after the first block; shuffled labels stay at chance, a random "
+                "direction does not.");
     report.table(table, "Accuracy by depth, mean (lowest-highest) over models.");
     report.table(chosen, "Without choosing on the test facts.");
     for (const auto& [name, values] : figures) {
@@ -123,6 +115,7 @@ struct Study {
               spread(values));
       context.result[name] = values;
     }
+    context.result["curves"] = curves.json();
     report.environment(context);
     report.save(folder.path("report.html"));
     return 0;

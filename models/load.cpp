@@ -7,15 +7,42 @@
 
 #include "autograd/check.h"
 #include "models/gpt2.h"
+#include "models/io/awq_folder.h"
 #include "models/io/file.h"
 #include "models/io/gguf_tokenizer.h"
 #include "models/io/gptq_format.h"
 #include "models/io/huggingface.h"
 #include "models/llama.h"
+#include "nn/group_quant_linear.h"
+#include "nn/input_scale.h"
 
 namespace chalk {
 
 namespace fs = std::filesystem;
+
+namespace {
+
+// Codes go into their slots as they are.
+void put_packed_layers(LanguageModel& model, Checkpoint& checkpoint) {
+  std::map<std::string, Slot*> slots;
+  for (Slot* slot : slots_of(model, Slot::Kind::Projection)) slots[slot->name] = slot;
+  for (QuantizedWeight& layer : checkpoint.quantized) {
+    const auto slot = slots.find(layer.slot);
+    if (slot == slots.end())
+      throw FileError(checkpoint.path, printable(layer.slot), "is packed but is no projection");
+    put_quantized(*slot->second, layer.matrix);
+    layer.matrix = {};  // one copy in memory at a time
+  }
+}
+
+void put_input_scales(LanguageModel& model, const Checkpoint& checkpoint) {
+  for (const auto& [name, s] : checkpoint.input_scales) {
+    Slot& slot = find_slot(model, name);
+    slot.layer = std::make_unique<InputScaledProjection>(std::move(slot.layer), s, model.device());
+  }
+}
+
+}  // namespace
 
 std::unique_ptr<LanguageModel> make_model(Checkpoint checkpoint, Device device) {
   std::unique_ptr<LanguageModel> model;
@@ -24,7 +51,7 @@ std::unique_ptr<LanguageModel> make_model(Checkpoint checkpoint, Device device) 
   } else {
     model = std::make_unique<Llama>(checkpoint.llama, device);
   }
-  if (!checkpoint.quantized.empty()) dequantize_weights(checkpoint);
+  put_packed_layers(*model, checkpoint);
   std::map<std::string, NamedArray*> arrays;
   for (NamedArray& array : checkpoint.weights) arrays[array.name] = &array;
   for (const NamedTensor& p : model->parameters()) {
@@ -38,6 +65,7 @@ std::unique_ptr<LanguageModel> make_model(Checkpoint checkpoint, Device device) 
     p.tensor.copy_from(Tensor::from(array.shape, array.data, device));
     array.data = {};  // one copy in memory at a time
   }
+  put_input_scales(*model, checkpoint);
   return model;
 }
 
@@ -48,10 +76,18 @@ Checkpoint to_checkpoint(LanguageModel& model) {
   if (auto* llama = dynamic_cast<Llama*>(&model)) checkpoint.llama = llama->config;
 
   std::map<std::string, Tensor> tensors;
-  for (const NamedTensor& p : model.parameters()) tensors[p.name] = p.tensor;
+  const std::string scales = ".input_scales";
+  for (const NamedTensor& p : model.parameters()) {
+    if (p.name.ends_with(scales)) {
+      checkpoint.input_scales[p.name.substr(0, p.name.size() - scales.size())] = p.tensor.to_vector();
+    } else {
+      tensors[p.name] = p.tensor;
+    }
+  }
   const std::vector<ParameterShape> expected = parameter_shapes(checkpoint);
-  check(tensors.size() == expected.size(), "the model holds {} parameters but its architecture has {}: a slot was swapped",
-        tensors.size(), expected.size());
+  check(tensors.size() == expected.size(),
+        "the model holds {} parameters but its architecture has {}: a slot was swapped", tensors.size(),
+        expected.size());
   for (const ParameterShape& shape : expected) {
     const auto place = tensors.find(shape.name);
     check(place != tensors.end(), "the model has no parameter {}: a slot was swapped", shape.name);
@@ -62,7 +98,8 @@ Checkpoint to_checkpoint(LanguageModel& model) {
 
 std::unique_ptr<Tokenizer> find_tokenizer(const Checkpoint& checkpoint, const std::string& tokenizer_path) {
   if (!tokenizer_path.empty()) return load_tokenizer(tokenizer_path);
-  if (is_folder(checkpoint.path)) return has_tokenizer(checkpoint.path) ? load_tokenizer(checkpoint.path) : nullptr;
+  if (is_folder(checkpoint.path))
+    return has_tokenizer(checkpoint.path) ? load_tokenizer(checkpoint.path) : nullptr;
   const bool in_gguf = checkpoint.gguf_metadata.find("tokenizer.ggml.model") != nullptr;
   return in_gguf ? tokenizer_from_gguf(checkpoint.gguf_metadata) : nullptr;
 }
@@ -93,6 +130,14 @@ void save_gptq_model(LanguageModel& model, const Tokenizer& tokenizer, std::vect
   Checkpoint checkpoint = to_checkpoint(model);
   checkpoint.quantized = std::move(layers);
   write_gptq_folder(folder, checkpoint, config);
+  tokenizer.save(folder);
+}
+
+void save_awq_model(LanguageModel& model, const Tokenizer& tokenizer,
+                    const std::map<std::string, QuantizedMatrix>& layers, const std::string& folder) {
+  Checkpoint checkpoint = to_checkpoint(model);
+  for (const auto& [slot, matrix] : layers) checkpoint.quantized.push_back({slot, matrix});
+  write_awq_folder(folder, checkpoint);
   tokenizer.save(folder);
 }
 

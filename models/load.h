@@ -2,6 +2,7 @@
 // From files to running models and back: what stands between models/io (named arrays) and LanguageModel.
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 
@@ -12,10 +13,11 @@
 
 namespace chalk {
 
-// A model of the checkpoint's architecture with its weights in place; the checkpoint's arrays are used up.
+// A model of the checkpoint's architecture with its weights in place; the checkpoint's arrays are used up. Projections that
+// the checkpoint holds as codes become GroupQuantLinear, packed.
 std::unique_ptr<LanguageModel> make_model(Checkpoint checkpoint, Device device);
 
-// The model's configuration and a copy of its weights, ready for any writer of models/io.
+// The model's configuration and a copy of its weights, ready for any writer of models/io (input scales: AWQ folders only).
 // Throws Error when a slot holds something that is not a plain Linear or norm: merge adapters first.
 Checkpoint to_checkpoint(LanguageModel& model);
 
@@ -40,6 +42,11 @@ void save_model(LanguageModel& model, const Tokenizer& tokenizer, const std::str
 // cannot be packed is written dequantized.
 void save_gptq_model(LanguageModel& model, const Tokenizer& tokenizer, std::vector<QuantizedWeight> layers,
                      const GptqConfig& config, const std::string& folder);
+
+// An AWQ folder (models/io/awq_folder.h) of what quantize_awq() made: `layers` packed, the rest in half precision. A layer
+// that cannot be packed is written dequantized. Throws UsageError when none can, or group sizes differ.
+void save_awq_model(LanguageModel& model, const Tokenizer& tokenizer,
+                    const std::map<std::string, QuantizedMatrix>& layers, const std::string& folder);
 
 // ---- checkpoints of a run: DIR/checkpoints/step_00000200/ ----
 

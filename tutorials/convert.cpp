@@ -41,7 +41,7 @@ static void write_gguf(const Options& options, const Checkpoint& checkpoint, con
 static int run(const Options& options, Context& context) {
   const std::string newest = newest_checkpoint(options.model);
   Checkpoint checkpoint = read_checkpoint(newest.empty() ? options.model : newest);
-  dequantize_weights(checkpoint);  // of a GPTQ folder
+  dequantize_weights(checkpoint);  // of a GPTQ or AWQ folder
   std::unique_ptr<Tokenizer> tokenizer;
   if (!options.no_tokenizer && options.to != "llama2c") tokenizer = find_tokenizer(checkpoint, options.tokenizer);
   if (!tokenizer) context.say("the weights alone are written, no tokenizer");

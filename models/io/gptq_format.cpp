@@ -14,6 +14,7 @@
 #include "models/io/file.h"
 #include "models/io/huggingface.h"
 #include "models/io/json.h"
+#include "models/io/packed_layers.h"
 
 namespace chalk {
 namespace {
@@ -167,66 +168,22 @@ nlohmann::ordered_json to_json(const GptqConfig& config) {
 
 namespace {
 
-const char* const suffixes[] = {".qweight", ".qzeros", ".scales", ".g_idx"};
-
-void check_shape(const ArrayView& array, const std::vector<int64_t>& shape, const std::string& path) {
-  if (array.shape == shape) return;
-  throw FileError(
-      path, "tensor " + printable(array.name),
-      fmt::format("has shape ({}), expected ({})", fmt::join(array.shape, ", "), fmt::join(shape, ", ")));
-}
-
-// An int32 tensor of that shape, as words.
-template <class Word>
-std::vector<Word> words_of(const Safetensors& file, const std::string& name,
-                           const std::vector<int64_t>& shape) {
-  const ArrayView& array = file.at(name);
-  check_shape(array, shape, file.path);
-  if (array.dtype != DType::I32 && array.dtype != DType::U32) {
-    throw FileError(file.path, "tensor " + printable(name),
-                    fmt::format("has dtype {}, expected I32", dtype_name(array.dtype)));
-  }
-  std::vector<Word> words(array.bytes.size() / sizeof(Word));
-  if (!words.empty()) std::memcpy(words.data(), array.bytes.data(), array.bytes.size());
-  return words;
-}
-
 // The tensors stored under `stored` (a prefix), as a matrix of `shape` (out, in).
 QuantizedMatrix read_layer(const Safetensors& file, const GptqConfig& config, const std::string& stored,
                            const std::vector<int64_t>& shape) {
   const int64_t R = shape[0], C = shape[1], n = groups_of(C, config.group_size);
-  const std::string field = "tensor " + printable(stored) + ".qweight";
-  if (!fits_gptq(R, C, config.bits)) {
-    throw FileError(
-        file.path, field,
-        fmt::format("a projection of shape ({}, {}) cannot be packed in {} bits", R, C, config.bits));
-  }
+  check(fits_gptq(R, C, config.bits), "a projection of shape ({}, {}) cannot be packed in {} bits", R, C,
+        config.bits);
   GptqTensors packed;
-  packed.qweight = words_of<uint32_t>(file, stored + ".qweight", {C * config.bits / 32, R});
-  packed.qzeros = words_of<uint32_t>(file, stored + ".qzeros", {n, R * config.bits / 32});
-  const ArrayView& scales = file.at(stored + ".scales");
-  check_shape(scales, {n, R}, file.path);
-  if (!is_float_dtype(scales.dtype)) {
-    throw FileError(file.path, "tensor " + printable(scales.name), "is not of a float type");
-  }
-  packed.scales = to_floats(scales);
+  packed.qweight = words_of<uint32_t>(int32_tensor(file, stored + ".qweight", {C * config.bits / 32, R}));
+  packed.qzeros = words_of<uint32_t>(int32_tensor(file, stored + ".qzeros", {n, R * config.bits / 32}));
+  packed.scales = to_floats(float_tensor(file, stored + ".scales", {n, R}));
   if (file.tensors.contains(stored + ".g_idx"))
-    packed.g_idx = words_of<int32_t>(file, stored + ".g_idx", {C});
-  try {
-    return unpack_gptq(packed, R, C, config);
-  } catch (const FileError&) {
-    throw;
-  } catch (const Error& problem) {
-    throw FileError(file.path, field, problem.what());
-  }
+    packed.g_idx = words_of<int32_t>(int32_tensor(file, stored + ".g_idx", {C}));
+  return unpack_gptq(packed, R, C, config);
 }
 
 }  // namespace
-
-bool is_gptq_tensor(const std::string& name) {
-  return std::any_of(std::begin(suffixes), std::end(suffixes),
-                     [&](const char* suffix) { return name.ends_with(suffix); });
-}
 
 Safetensors read_gptq_safetensors(const std::string& folder) {
   const bool usual = file_exists(join_path(folder, "model.safetensors")) ||
@@ -243,38 +200,15 @@ Safetensors read_gptq_safetensors(const std::string& folder) {
 
 std::vector<QuantizedWeight> read_gptq_layers(const Safetensors& file, const GptqConfig& config,
                                               const Checkpoint& checkpoint) {
-  std::map<std::string, std::vector<int64_t>> shapes;  // of all matrices of the model
-  for (const ParameterShape& parameter : parameter_shapes(checkpoint)) {
-    if (parameter.shape.size() == 2) shapes[parameter.name] = parameter.shape;
-  }
-  const std::string prefix = hf_prefix(checkpoint.architecture);
-  std::vector<QuantizedWeight> layers;
-  std::set<std::string> seen;
-  for (const auto& [name, array] : file.tensors) {
-    if (!name.ends_with(".qweight")) continue;
-    const std::string stored = name.substr(0, name.size() - std::strlen(".qweight"));
-    const std::string slot = stored.starts_with(prefix) ? stored.substr(prefix.size()) : stored;
-    const auto shape = shapes.find(slot + ".weight");
-    if (shape == shapes.end()) {
-      throw FileError(file.path, "tensor " + printable(name), "belongs to no projection of the model");
-    }
-    if (!seen.insert(slot).second) {
-      throw FileError(file.path, "tensor " + printable(name), "is stored twice, with and without its prefix");
-    }
-    layers.push_back({slot, read_layer(file, config, stored, shape->second)});
-  }
-  return layers;
+  return read_packed_layers(file, checkpoint,
+                            [&](const std::string& stored, const std::vector<int64_t>& shape) {
+                              return read_layer(file, config, stored, shape);
+                            });
 }
 
 // ---- writing ----
 
 namespace {
-
-std::vector<uint8_t> bytes_of(const auto& words) {
-  std::vector<uint8_t> bytes(words.size() * sizeof(words[0]));
-  if (!bytes.empty()) std::memcpy(bytes.data(), words.data(), bytes.size());
-  return bytes;
-}
 
 // The four tensors of one layer under the name `stored`.
 void add_packed(std::vector<HfTensor>& tensors, const QuantizedMatrix& q, const std::string& stored,

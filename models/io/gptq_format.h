@@ -70,7 +70,6 @@ Safetensors read_gptq_safetensors(const std::string& folder);
 // Throws FileError naming tensor and reason.
 std::vector<QuantizedWeight> read_gptq_layers(const Safetensors& file, const GptqConfig& config,
                                               const Checkpoint& checkpoint);
-bool is_gptq_tensor(const std::string& name);  // X.qweight, X.qzeros, X.scales or X.g_idx
 
 // Writes `checkpoint` with its `quantized` layers packed; they win over float arrays of the same name. A layer whose sizes
 // do not fit is written dequantized, and the configuration names the modules that are packed. Everything else has type

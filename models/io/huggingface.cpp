@@ -7,9 +7,11 @@
 #include <set>
 
 #include "autograd/check.h"
+#include "models/io/awq_folder.h"
 #include "models/io/config.h"
 #include "models/io/gptq_format.h"
 #include "models/io/json.h"
+#include "models/io/packed_layers.h"
 #include "models/io/safetensors.h"
 
 namespace chalk {
@@ -50,13 +52,15 @@ Checkpoint read_config(const nlohmann::json& config, const std::string& folder) 
   return checkpoint;
 }
 
-// The views of all parameters under their in-memory names, buffers and a redundant head left out.
-std::map<std::string, const ArrayView*> parameters_of(const Safetensors& file, const Checkpoint& checkpoint) {
+// The views of all parameters under their in-memory names; buffers, a redundant head, and in a `packed` folder the
+// codes and their companions left out.
+std::map<std::string, const ArrayView*> parameters_of(const Safetensors& file, const Checkpoint& checkpoint,
+                                                      bool packed) {
   std::map<std::string, const ArrayView*> parameters;
   for (const auto& [stored_name, array] : file.tensors) {
     const std::string name = in_memory_name(stored_name, checkpoint.architecture);
     if (is_buffer(name) || (name == "lm_head.weight" && is_tied(checkpoint))) continue;
-    if (!checkpoint.quantized.empty() && is_gptq_tensor(name)) continue;
+    if (packed && is_packed_tensor(name)) continue;
     const std::string field = "tensor " + printable(stored_name);
     if (!is_float_dtype(array.dtype))
       throw FileError(file.path, field,
@@ -93,9 +97,11 @@ Checkpoint read_hf_folder(const std::string& folder) {
   const nlohmann::json config = read_json(join_path(folder, "config.json"));
   Checkpoint checkpoint = read_config(config, folder);
   const std::optional<GptqConfig> gptq = find_gptq_config(config, folder);
+  const std::optional<AwqConfig> awq = find_awq_config(config, folder);
   const Safetensors file = gptq ? read_gptq_safetensors(folder) : read_safetensors_folder(folder);
   if (gptq) checkpoint.quantized = read_gptq_layers(file, *gptq, checkpoint);
-  const std::map<std::string, const ArrayView*> parameters = parameters_of(file, checkpoint);
+  if (awq) read_awq_layers(file, *awq, checkpoint);
+  const std::map<std::string, const ArrayView*> parameters = parameters_of(file, checkpoint, gptq || awq);
 
   // Names and shapes as stored are compared before a single number is converted.
   const std::vector<ParameterShape> wanted = float_parameters(checkpoint);

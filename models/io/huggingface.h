@@ -14,7 +14,8 @@ namespace chalk {
 
 // Accepts names with or without the leading "transformer." or "model."; ignores mask and rotary buffers;
 // drops a stored lm_head when the configuration ties it; transposes GPT-2's four Conv1D matrices. F16, BF16
-// and F64 become float. A GPTQ folder (models/io/gptq_format.h) keeps its codes: Checkpoint::quantized.
+// and F64 become float. GPTQ and AWQ folders (models/io/gptq_format.h,
+// models/io/awq_folder.h) keep their codes: Checkpoint::quantized.
 Checkpoint read_hf_folder(const std::string& folder);
 
 struct HfWriteOptions {

@@ -47,8 +47,15 @@ void dequantize_weights(Checkpoint& checkpoint) {
       *matrix->second = {};  // one copy in memory at a time
     }
   }
+  for (NamedArray& weight : all) {
+    const auto scales = checkpoint.input_scales.find(weight.name.substr(0, weight.name.rfind('.')));
+    if (scales == checkpoint.input_scales.end() || !weight.name.ends_with(".weight")) continue;
+    const std::vector<float>& s = scales->second;  // W·(x / s) = (W·diag(s)⁻¹)·x
+    for (size_t k = 0; k < weight.data.size(); ++k) weight.data[k] /= s[k % s.size()];
+  }
   checkpoint.weights = std::move(all);
   checkpoint.quantized.clear();
+  checkpoint.input_scales.clear();
 }
 
 std::vector<ParameterShape> parameter_shapes(const Checkpoint& checkpoint) {
@@ -100,6 +107,8 @@ void check_parameters(const std::vector<ParameterShape>& expected, const std::ve
 }
 
 void check_weights(const Checkpoint& checkpoint) {
+  check(checkpoint.input_scales.empty(), "checkpoint: {} divides its input, which only an AWQ folder can say",
+        checkpoint.input_scales.empty() ? "" : checkpoint.input_scales.begin()->first);
   std::vector<ParameterShape> found;
   for (const NamedArray& weight : checkpoint.weights) {
     found.push_back({weight.name, weight.shape});

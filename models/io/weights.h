@@ -5,6 +5,7 @@
 // "layers.0.self_attn.q_proj.weight", "lm_head.weight"). Every matrix is (out, in), also GPT-2's four that
 // Hugging Face stores as (in, out). LLaMA's query and key rows are in the half-split rotary order.
 #include <cstdint>
+#include <map>
 #include <span>
 #include <string>
 #include <vector>
@@ -34,6 +35,7 @@ struct Checkpoint {
   LlamaConfig llama;
   std::vector<NamedArray> weights;  // exactly parameter_shapes(config), in that order, but for:
   std::vector<QuantizedWeight> quantized;  // of a GPTQ or AWQ folder: their arrays are not in `weights`
+  std::map<std::string, std::vector<float>> input_scales;  // slot -> what its input is divided by first (AWQ, GPT-2)
   GgufMetadata gguf_metadata;       // of a .gguf file: holds its tokenizer; otherwise empty
   std::string path;                 // where it was read from
 
@@ -46,7 +48,8 @@ struct Checkpoint {
 // before it is used.
 Checkpoint read_checkpoint(const std::string& path);
 
-// Puts every quantized projection back as a float array: what a writer of another format needs.
+// Puts every quantized projection back as a float array, and input scales into the columns they divide: what a writer of
+// another format needs.
 void dequantize_weights(Checkpoint& checkpoint);
 
 // The parameters that `checkpoint`'s configuration asks for.

@@ -317,10 +317,9 @@ inline std::pair<int64_t, int64_t> clip_weight(Slot& slot, const std::vector<flo
 // ---- a model, block by block ----
 
 struct AwqResult {
-  std::map<std::string, QuantizedMatrix>
-      layers;  // by slot; with the scaled projections of the model, all there is to store
-  std::vector<ScaleSearch> searches;   // four per block
-  int64_t clipped = 0, clippable = 0;  // (row, group) pairs
+  std::map<std::string, QuantizedMatrix> layers;  // by slot: what a file stores in place of the weights
+  std::vector<ScaleSearch> searches;              // four per block
+  int64_t clipped = 0, clippable = 0;             // (row, group) pairs
 };
 
 // What enters each group, (B, T, in) by hook name; the block's own outputs go to `next`.
@@ -331,6 +330,13 @@ inline std::map<std::string, Tensor> record_inputs(BlockWalk& walk, const std::v
   Recorder recorder(walk.model.hooks, hooks);
   next = walk.outputs();
   return recorder.last;
+}
+
+inline void check_options(const AwqOptions& options) {
+  const bool sound = options.group_size != 0 && options.group_size >= -1 && options.alphas > 0 &&
+                     options.clip_grid > 0 && options.clip_max_shrink >= 0 && options.clip_max_shrink <= 1 &&
+                     options.clip_tokens > 0;
+  if (!sound) throw UsageError("awq: a group size, a number of candidates or a share is out of range");
 }
 
 inline void check_groups(const FoldingGroup& group, const AwqOptions& options) {
@@ -381,13 +387,12 @@ inline QuantizedMatrix round_slot(Slot& slot, const AwqOptions& options) {
 
 // Quantizes every product inside the blocks; embeddings, norms and head stay float. calibration (B, T): sample text, a few
 // thousand tokens suffice. The model is changed: its slots hold Linears with rounded weights (and, for GPT-2's mlp.c_proj,
-// a division before it).
-// Throws UsageError when a group size does not divide a row, Error when a slot holds no plain Linear.
+// a division before it). Throws UsageError when a group size does not divide a row, Error when a slot holds no plain Linear.
 inline AwqResult quantize_awq(LanguageModel& model, const IntTensor& calibration, const AwqOptions& options) {
+  check_options(options);
   NoGrad no_grad;
   AwqResult result;
-  std::vector<Tensor>
-      next;  // what the float block gives: errors of one block do not reach the search of the next
+  std::vector<Tensor> next;  // what the float block gives: the next block's search sees no errors of this one
   for (BlockWalk walk(model, {calibration}); !walk.done(); walk.advance(std::move(next))) {
     std::vector<FoldingGroup> groups = folding_groups(model, walk.index);
     for (const FoldingGroup& group : groups) check_groups(group, options);

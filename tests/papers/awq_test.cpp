@@ -332,6 +332,14 @@ TEST(AwqTest, GroupSizesAndSharedHeadsAreHonoured) {
   EXPECT_TRUE(result.searches[0].applied && result.searches[2].applied && result.searches[3].applied);
 }
 
+TEST(AwqTest, ImpossibleOptionsAreRefused) {
+  const auto model = small_gpt2(Device::CPU);
+  for (const AwqOptions& options :
+       {AwqOptions{.group_size = 0}, AwqOptions{.group_size = -2}, AwqOptions{.alphas = 0},
+        AwqOptions{.clip_grid = 0}, AwqOptions{.clip_tokens = 0}, AwqOptions{.bits = 9, .group_size = 4}})
+    EXPECT_THROW(quantize_awq(*model, some_ids(2, 5), options), UsageError);
+}
+
 // GPT-2's mlp.c_proj can be left out; then no slot holds a division.
 TEST(AwqTest, DivisionAfterTheActivationIsAnOption) {
   const auto model = small_gpt2(Device::CPU), without = small_gpt2(Device::CPU);

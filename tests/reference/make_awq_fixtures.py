@@ -4,6 +4,11 @@
     python3 -m venv venv && venv/bin/pip install torch numpy safetensors accelerate && venv/bin/pip install --no-deps autoawq==0.2.9
     venv/bin/python tests/reference/make_awq_fixtures.py
 
+    venv/bin/python tests/reference/make_awq_fixtures.py --check AWQ_FOLDER FLOAT_FOLDER
+
+The second form reads a LLaMA that Chalk wrote (`awq --export AWQ_FOLDER`) with AutoAWQ's dequantize_gemm, and compares every
+weight with what Chalk makes of it (`convert --model AWQ_FOLDER --out FLOAT_FOLDER`).
+
 Without a GPU: packing is plain PyTorch. AutoAWQ's __init__ files import model code that newer versions of transformers no
 longer support; empty packages stand in for them here, and the modules that pack are the package's own.
 
@@ -11,12 +16,14 @@ The weights are code * scale - zero * scale with scales that are powers of two: 
 codes must be the ones we drew. That is checked before anything is written.
 """
 import importlib.util
+import json
 import sys
 import types
 from pathlib import Path
 
 import numpy as np
 import safetensors.numpy
+import safetensors.torch
 import torch
 
 OUT = Path(__file__).resolve().parent.parent / "fixtures" / "awq"
@@ -33,6 +40,23 @@ def autoawq_modules():
     from awq.modules.linear.gemv_fast import WQLinear_GEMVFast
 
     return WQLinear_GEMM, WQLinear_GEMVFast
+
+
+def check(awq_folder, float_folder):
+    autoawq_modules()
+    from awq.utils.packing_utils import dequantize_gemm
+
+    group = json.loads((Path(awq_folder) / "config.json").read_text())["quantization_config"]["group_size"]
+    packed = safetensors.torch.load_file(Path(awq_folder) / "model.safetensors")
+    floats = safetensors.torch.load_file(Path(float_folder) / "model.safetensors")
+    worst, layers = 0.0, 0
+    for name in (key.removesuffix(".qweight") for key in packed if key.endswith(".qweight")):
+        qweight, qzeros, scales = (packed[f"{name}.{part}"] for part in ("qweight", "qzeros", "scales"))
+        theirs = dequantize_gemm(qweight, qzeros, scales.float(), 4, qweight.shape[0] if group < 0 else group).T
+        worst = max(worst, (theirs - floats[f"{name}.weight"]).abs().max().item())
+        layers += 1
+    print(f"{layers} layers, largest difference {worst}")
+    return 0 if layers > 0 and worst == 0 else 1
 
 
 def main():
@@ -75,4 +99,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(check(*sys.argv[2:]) if sys.argv[1:2] == ["--check"] else main())

@@ -1,0 +1,146 @@
+// AWQ on the world model: what rounding to 3 bits costs once activations have outliers, and what scaling gets back.
+
+#include "models/io/awq_format.h"
+#include "models/load.h"
+#include "models/train.h"
+#include "tutorials/support/awq_lab.h"
+#include "tutorials/support/base_model.h"
+#include "tutorials/support/report.h"
+#include "tutorials/support/run_folder.h"
+
+using namespace chalk;
+
+struct Options {
+  AwqLab lab;
+  std::string out = "runs/awq", explain, export_folder;
+  std::vector<std::string> models;  // instead of base models
+  int64_t seeds = 1, rows = 4096, columns = 4096;
+};
+
+// 4 bits, whole rows (the world's MLP has 344 inputs, which no usual group divides), in the format that others load.
+static void export_model(const std::string& path, const Options& o, const Corpus& corpus, Context& context) {
+  const LoadedModel loaded = load_model(path, "", context.device);
+  const Batch batch = corpus.train(0);
+  const AwqResult result =
+      quantize_awq(*loaded.model, {{batch.B, batch.T}, batch.ids}, {.bits = 4, .group_size = -1});
+  save_awq_model(*loaded.model, *loaded.tokenizer, result.layers, o.export_folder);
+  const LoadedModel again = load_model(o.export_folder, "", context.device);
+  const double saved = validation_loss(*loaded.model, 8, corpus.validation);
+  const double read = validation_loss(*again.model, 8, corpus.validation);
+  context.claim(std::abs(saved - read) < 2e-3, "the exported folder loads as the same model (fp16 floats)",
+                fmt::format("loss {:.4f}, read back {:.4f}", saved, read));
+  context.say("AWQ checkpoint: " + o.export_folder);
+}
+
+static void check_claims(const std::vector<AwqMeasurement>& all, Context& context, Report& report) {
+  const auto claim = [&](bool holds, const std::string& what, const std::string& measured) {
+    context.claim(holds, what, measured);
+    report.claim(holds, what, measured);
+  };
+  double moved = 0, margin = INFINITY;
+  int interior = 0, groups = 0;
+  bool searched = true;
+  for (const AwqMeasurement& m : all) {
+    moved = std::max(moved, std::abs(m.loss[1][Float] - m.loss[0][Float]));
+    margin = std::min(margin, m.loss[1][Rtn] - m.loss[1][Awq]);
+    for (const ScaleSearch& search : m.searches) {
+      if (!search.applied || search.input.find("norm") == std::string::npos) continue;
+      groups += 1, interior += search.alpha > 0 && search.alpha < search.alphas.back();
+      searched = searched && search.loss <= search.losses[0];
+    }
+  }
+  claim(moved < 1e-6, "the outliers change no output of the float model",
+        fmt::format("loss moved by {:.1e}", moved));
+  claim(margin > 0, "with outliers, AWQ is below round-to-nearest for every seed",
+        fmt::format("smallest gap {:.4f}", margin));
+  const double rtn = mean_of(all, 1, Rtn), kept = mean_of(all, 1, KeepActivation);
+  claim(kept < rtn && kept < mean_of(all, 1, KeepWeight) && kept < mean_of(all, 1, KeepRandom),
+        "keeping the columns of large activations helps more than those of large weights or random ones",
+        fmt::format("{:.4f} against {:.4f} and {:.4f}", kept, mean_of(all, 1, KeepWeight),
+                    mean_of(all, 1, KeepRandom)));
+  claim(searched, "no chosen scale is worse than rounding on the calibration text",
+        fmt::format("{} groups", groups));
+  report.text(
+      fmt::format("Of the {} groups that outliers enter, {} have their best alpha strictly inside 0 … 0.95.",
+                  groups, interior));
+}
+
+static int run(const Options& o, Context& context) {
+  if (!o.explain.empty()) {
+    int64_t row = -1, column = -1;
+    if (std::sscanf(o.explain.c_str(), "%ld,%ld", &row, &column) != 2)
+      throw UsageError("--explain " + o.explain + ": expected output,input, for example 13,70");
+    print(explain_packing(row, column, o.rows, o.columns, o.lab.group));
+    return 0;
+  }
+  TrainSettings settings = training_preset("world");
+  settings.documents = 4000;  // calibration needs few
+  const Corpus corpus = make_corpus(settings, context.seed);
+  std::vector<std::string> paths = o.models;
+  for (int64_t seed = 1; o.models.empty() && seed <= o.seeds; ++seed)
+    paths.push_back(base_model("world", uint64_t(seed), context).path);
+  std::vector<AwqMeasurement> all;
+  AwqLab lab = o.lab;
+  lab.seed = context.seed;
+  for (const std::string& path : paths) all.push_back(measure_awq(path, lab, corpus, context));
+
+  const RunFolder folder(o.out, true);
+  folder.write_config(context);
+  Report report("AWQ: scaling columns instead of keeping them", all[0].injected);
+  const Table losses = loss_table(all, lab), factors = sweep_table(all[0]);
+  print(all[0].injected + "\n\n" + to_text(losses) + "\n" + to_text(factors));
+  report.section("What rounding costs, and what brings it back");
+  report.table(
+      losses,
+      fmt::format("{} bits, groups of {}, {} model(s). The paper's column is a perplexity of another, far "
+                  "larger model: compare the order, not the numbers.",
+                  lab.bits, lab.group, all.size()));
+  report.plot(loss_bars(all, lab), "Bars: nats added to the float model's loss.");
+  report.section("The search");
+  report.plot(alpha_plot(all[0]), "Solid: groups behind a norm, where the outliers are. Dashed: the others.");
+  report.section("Enlarging the salient columns by s");
+  report.table(
+      factors,
+      "First query projection; the paper's numbers are its Table 2 (OPT-6.7B, the top 1 % of the channels).");
+  save_png(loss_bars(all, lab), folder.path("plots/loss.png"));
+  save_png(alpha_plot(all[0]), folder.path("plots/alpha.png"));
+  if (!o.export_folder.empty()) export_model(paths[0], o, corpus, context);
+  check_claims(all, context, report);
+  report.environment(context);
+  report.save(folder.path("report.html"));
+  for (int row = Float; row <= Duo; ++row) {
+    context.result["loss"][method_name(row, lab)] = {mean_of(all, 0, row), mean_of(all, 1, row)};
+  }
+  context.result["report"] = folder.path("report.html");
+  return 0;
+}
+
+int main(int argc, char** argv) {
+  Options o;
+  return run_program(
+      argc, argv,
+      {.name = "awq",
+       .about = "activation-aware weight quantization of the world model, with injected outliers, against "
+                "rounding",
+       .example = "build/bin/awq                        # one base model (trained first if need be)\n"
+                  "  build/bin/awq --explain 13,70        # where a weight lives in AutoAWQ's, llm-awq's and "
+                  "GPTQ's packing",
+       .flags =
+           [&](Flags& flags) {
+             flags.add("--out", &o.out, "folder of the run");
+             flags.add("--seeds", &o.seeds, "how many base models").between(1, 20);
+             flags.add("--model", &o.models, "use this model instead of a base model; may be repeated");
+             flags.add("--bits", &o.lab.bits, "of a weight").between(2, 8);
+             flags.add("--group", &o.lab.group, "inputs of a row that share a scale; -1: the whole row")
+                 .at_least(-1);
+             flags.add("--fraction", &o.lab.fraction, "of the channels become outliers").between(0.001, 0.5);
+             flags.add("--factor", &o.lab.factor, "how much larger outliers are").between(1.001, 1000);
+             flags.add("--batches", &o.lab.batches, "validation batches of 8 rows").at_least(1);
+             flags.add("--export", &o.export_folder,
+                       "also write the first model with 4 bits as an AWQ checkpoint");
+             flags.add("--explain", &o.explain, "output,input: print where that weight is stored, and stop");
+             flags.add("--rows", &o.rows, "outputs of the matrix to explain").at_least(1);
+             flags.add("--columns", &o.columns, "inputs of the matrix to explain").at_least(1);
+           },
+       .run = [&](Context& context) { return run(o, context); }});
+}

@@ -1,5 +1,6 @@
 // Continues a prompt with any model that Chalk reads.
 
+#include "models/control_vector.h"
 #include "models/load.h"
 #include "models/sample.h"
 #include "tutorials/support/program.h"
@@ -7,7 +8,8 @@
 using namespace chalk;
 
 struct Options {
-  std::string model, tokenizer, prompt, window = "error";
+  std::string model, tokenizer, prompt, window = "error", control_vector;
+  double control_strength = 1;
   SampleOptions sample{.temperature = 0.8};
   bool ignore_stop = false;
 };
@@ -31,6 +33,10 @@ static int run(const Options& options, Context& context) {
     if (tokenizer.eos) sample.stop.push_back(*tokenizer.eos);
     if (tokenizer.bos) sample.stop.push_back(*tokenizer.bos);
   }
+  Edits edits(loaded.model->hooks);
+  if (!options.control_vector.empty()) {
+    add_control_vector(edits, *loaded.model, read_control_vector(options.control_vector), options.control_strength);
+  }
   const std::vector<int32_t> fresh = generate(*loaded.model, prompt, sample);
 
   // Decoded together with the prompt: a token's text may depend on its neighbour (SentencePiece's leading space).
@@ -53,7 +59,8 @@ int main(int argc, char** argv) {
       {.name = "generate",
        .about = "continues a prompt",
        .example = "build/bin/generate --model runs/first --prompt '<bos> one day ana' --temperature 0\n"
-                  "build/bin/generate --model stories260K.bin --tokenizer tok512.bin --prompt 'Once upon a time'",
+                  "build/bin/generate --model stories260K.bin --tokenizer tok512.bin --prompt 'Once upon a time'\n"
+                  "build/bin/generate --model runs/first --prompt '<bos> a voice said :' --control-vector honesty.gguf",
        .flags =
            [&](Flags& flags) {
              flags.add("--model", &o.model, "Hugging Face folder, run folder, llama2.c .bin or .gguf").required();
@@ -64,6 +71,9 @@ int main(int argc, char** argv) {
              flags.add("--top-k", &o.sample.top_k, "keep the k most probable tokens (0 = all)").at_least(0);
              flags.add("--top-p", &o.sample.top_p, "keep the likeliest tokens of this probability").between(0, 1);
              flags.add("--window", &o.window, "past the context: error, or slide").one_of({"error", "slide"});
+             flags.add("--control-vector", &o.control_vector, "steer along it: .gguf (llama.cpp's) or .safetensors");
+             flags.add("--control-strength", &o.control_strength, "factor of the control vector; negative = away from it")
+                 .between(-1e6, 1e6);
              flags.add("--ignore-stop", &o.ignore_stop, "go on after the end of a document");
            },
        .run = [&](Context& context) { return run(o, context); }});

@@ -1,0 +1,227 @@
+// Which heads know the truth, and what happens when only they are pushed: myths against fluency.
+
+#include "papers/steering/inference_time_intervention.h"
+
+#include "tutorials/support/steering.h"
+
+using namespace chalk;
+using namespace chalk::iti;
+
+// What is measured, over all models, and how it is shown.
+struct Study {
+  SteeringOptions options{.out = "runs/inference_time_intervention"};
+  ItiOptions iti_options;
+  Curves mc1_curve{"alpha"}, mc2_curve{"alpha"}, kl_curve{"alpha"}, perplexity{"alpha"}, by_heads{"K"};
+  std::vector<double> best_head, shuffled_head, baked;
+  std::vector<double> heat;  // test accuracy of every head, summed over models and folds
+  int64_t heads_per_block = 0;
+
+  // One half of the facts (2-fold by parity): true and false answers, and the answers followed by another question (for σ).
+  struct Half {
+    std::vector<Ids> answers, followed;
+    Labels labels;
+    std::vector<int> questions, facts;
+  };
+  Half half_of(const WorldModel& world, int parity) {
+    Half half;
+    SplitMix64 random(42);
+    for (const stimuli::Statement& s : stimuli::statements(world.world, stimuli::kAfterQuestion)) {
+      if (s.fact % 2 != parity) continue;
+      const std::string other = fact_question(world.world.facts[random.below(world.world.facts.size())]);
+      half.answers.push_back(world.ids(s.text));
+      half.followed.push_back(world.ids(s.text + " . <eot> <user> " + other));
+      half.labels.push_back(s.is_true), half.questions.push_back(s.fact);
+      if (s.is_true) half.facts.push_back(s.fact);
+    }
+    return half;
+  }
+
+  struct Score {
+    double mc1 = 0, mc2 = 0;
+  };
+  Score score(const WorldModel& world, const std::vector<stimuli::Prompt>& prompts) {
+    Score mean;
+    for (const ValueScores& s : value_scores(world, prompts)) {
+      std::vector<double> wrong = s.log_prob;
+      wrong.erase(wrong.begin() + s.gold);
+      mean.mc1 += mc1({s.log_prob[size_t(s.gold)]}, wrong) / double(prompts.size());
+      mean.mc2 += mc2({s.log_prob[size_t(s.gold)]}, wrong) / double(prompts.size());
+    }
+    return mean;
+  }
+
+  // Largest difference of logits between the hooked and the baked-in model, which stays baked in.
+  double bake_difference(const WorldModel& world, const std::vector<HeadShift>& shifts,
+                         const std::vector<Ids>& texts) {
+    Edits edits(world.model.hooks);
+    add_shifts(edits, world.model, shifts, iti_options.alpha);
+    const Samples hooked = next_logits(world.model, texts);
+    edits.clear();
+    bake_in(world.model, shifts, iti_options.alpha);
+    const Samples edited = next_logits(world.model, texts);
+    double worst = 0;
+    for (size_t i = 0; i < hooked.x.size(); ++i)
+      worst = std::max(worst, std::abs(double(hooked.x[i]) - double(edited.x[i])));
+    return worst;
+  }
+
+  struct Prompts {
+    std::vector<stimuli::Prompt> myths, plain;
+  };
+  void sweep(const WorldModel& world, const std::string& name, const std::vector<HeadShift>& shifts,
+             const Prompts& prompts, int64_t answer, const CostMeter& meter) {
+    for (double alpha : {0.0, 1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0}) {
+      Edits edits(world.model.hooks);
+      add_shifts(edits, world.model, shifts, alpha,
+                 {answer, Positions::kForever});  // from the answer's first token on
+      const Score on_myths = score(world, prompts.myths), on_plain = score(world, prompts.plain);
+      mc1_curve.keep(name + ", myths", alpha, on_myths.mc1),
+          mc1_curve.keep(name + ", other facts", alpha, on_plain.mc1);
+      mc2_curve.keep(name + ", myths", alpha, on_myths.mc2),
+          mc2_curve.keep(name + ", other facts", alpha, on_plain.mc2);
+      edits.clear();
+      add_shifts(edits, world.model, shifts, alpha);  // the price is taken at all positions
+      const CostMeter::Cost paid = meter.measure();
+      kl_curve.keep(name, alpha, paid.kl), perplexity.keep(name, alpha, std::exp(paid.loss));
+    }
+  }
+
+  // The honest line against no line, at the token before the value: heads that know who speaks.
+  std::vector<HeadShift> line_shifts(const WorldModel& world, const std::vector<int>& facts) {
+    std::vector<Ids> texts;
+    Labels labels;
+    std::vector<int> questions;
+    for (const stimuli::Pair& pair : stimuli::honest_line_pairs(world.world, facts)) {
+      texts.push_back(world.ids(pair.positive)), texts.push_back(world.ids(pair.negative));
+      labels.insert(labels.end(), {1, 0}), questions.insert(questions.end(), {pair.fact, pair.fact});
+    }
+    const auto z = head_outputs(world.model, texts);
+    return chosen_heads(rank_heads(z, query_heads(world.model), labels, questions, z, iti_options),
+                        iti_options);
+  }
+
+  void measure(const WorldModel& world) {
+    const int64_t H = heads_per_block = query_heads(world.model);
+    const CostMeter meter(world.model, world.ids(stimuli::ordinary_texts(world.world, 60)));
+    const int64_t answer =
+        int64_t(world.ids("<bos> <user> " + fact_question(world.world.facts[0]) + " <eot> <bot>").size());
+    std::vector<HeadShift> last;
+    double best_of_folds = 0;
+    for (int fold = 0; fold < 2; ++fold) {
+      const Half development = half_of(world, fold), test = half_of(world, 1 - fold);
+      const auto z = head_outputs(world.model, development.answers),
+                 tuning = head_outputs(world.model, development.followed);
+      const auto z_test = head_outputs(world.model, test.answers);
+      const auto shifts_for = [&](ItiOptions options) {
+        return chosen_heads(rank_heads(z, H, development.labels, development.questions, tuning, options),
+                            options);
+      };
+      heat.resize(z.size());
+      const Labels random_labels = shuffled(development.labels, 3), random_test = shuffled(test.labels, 4);
+      for (size_t i = 0; i < z.size(); ++i) {
+        heat[i] += accuracy(head_probe(z[i], development.labels), z_test[i], test.labels);
+        shuffled_head.push_back(accuracy(head_probe(z[i], random_labels), z_test[i], random_test));
+      }
+      last = shifts_for(iti_options);
+      const size_t best = size_t(last[0].block * H + last[0].head);
+      best_of_folds += accuracy(head_probe(z[best], development.labels), z_test[best], test.labels) / 2;
+      const Prompts prompts{
+          stimuli::questions(world.world, stimuli::myths_among(world.world, test.facts), Speaker::People),
+          stimuli::questions(world.world, stimuli::plain_among(world.world, test.facts), Speaker::People)};
+      ItiOptions options = iti_options;
+      sweep(world, "mass-mean", last, prompts, answer, meter);
+      options.direction = DirectionKind::ProbeWeight;
+      sweep(world, "probe weight", shifts_for(options), prompts, answer, meter);
+      options.direction = DirectionKind::Random;
+      sweep(world, "random", shifts_for(options), prompts, answer, meter);
+      sweep(world, "honest line", line_shifts(world, development.facts), prompts, answer, meter);
+      options.direction = DirectionKind::MassMean;
+      for (const int64_t K : {1, 2, 4, 8}) {
+        options.heads = K;
+        Edits edits(world.model.hooks);
+        add_shifts(edits, world.model, shifts_for(options), iti_options.alpha, {answer, Positions::kForever});
+        by_heads.keep("MC2, myths", double(K), score(world, prompts.myths).mc2);
+        by_heads.keep("MC2, other facts", double(K), score(world, prompts.plain).mc2);
+      }
+    }
+    best_head.push_back(best_of_folds);
+    baked.push_back(bake_difference(world, last, half_of(world, 0).answers));
+  }
+
+  int run(Context& context) {
+    const RunFolder folder(options.out, true);
+    for_each_model(options, context, [&](const WorldModel& world, const std::string&) { measure(world); });
+    Report report("Inference-time intervention",
+                  fmt::format("{} heads, shifted by alpha standard deviations", iti_options.heads));
+    HeatMap map{.title = "Which heads know whether the answer is true",
+                .subtitle = "probe accuracy on the other half of the facts",
+                .x_label = "head",
+                .y_label = "block",
+                .num_columns = int(heads_per_block),
+                .min = 0.4,
+                .max = 1};
+    for (double sum : heat) map.values.push_back(sum / double(2 * best_head.size()));
+    save_png(map, folder.path("plots/heads.png"));
+    report.plot(map, "Mean over models and the two folds.");
+    show(context, report, folder,
+         {"mc2", "Truthfulness", "MC2", "Myth questions of the held-out fold, nobody named as speaker."},
+         mc2_curve);
+    show(context, report, folder,
+         {"mc1", "Truthfulness, argmax", "MC1", "1 only where the truth beats every other value."},
+         mc1_curve);
+    show(context, report, folder,
+         {"kl", "The price", "KL in nats per token, all positions edited",
+          "60 documents of the validation stream.", 3},
+         kl_curve);
+    show(context, report, folder,
+         {"perplexity", "The price", "perplexity of ordinary text", "The same documents."}, perplexity);
+    show(context, report, folder,
+         {"heads", "How many heads", fmt::format("MC2 at alpha = {:g}", iti_options.alpha),
+          "Ranked by validation accuracy."},
+         by_heads);
+    const Table papers{.header = {"figure", "paper", "here"},
+                       .rows = {{"best head, held-out accuracy", "about .83 (LLaMA-7B)", spread(best_head)},
+                                {"all heads, shuffled labels", "", spread(shuffled_head)},
+                                {"MC1 at alpha 15", ".257 -> .259 (LLaMA-7B), .34 -> .40 (2-chat-7B)",
+                                 spread(mc1_curve.at("mass-mean, myths", 0)) + " -> " +
+                                     spread(mc1_curve.at("mass-mean, myths", 15))},
+                                {"MC2 at alpha 15", ".51 -> .58 (LLaMA-2-chat-7B)",
+                                 spread(mc2_curve.at("mass-mean, myths", 0)) + " -> " +
+                                     spread(mc2_curve.at("mass-mean, myths", 15))},
+                                {"KL at alpha 15", ".40 (LLaMA-7B), .65 (2-chat-7B)",
+                                 spread(kl_curve.at("mass-mean", 15))}}};
+    if (!context.json) print(to_text(papers));
+    report.section("Beside the paper"), report.table(papers, "TruthfulQA there, fifteen myths here.");
+    claim(
+        context, report, lowest(best_head) >= 0.85,
+        "the best head (chosen on validation) tells true from false on unseen facts: at least 0.85 in every "
+        "model",
+        spread(best_head));
+    claim(context, report, highest(baked) < 1e-3, "the edit baked into a bias equals the hook",
+          fmt::format("largest logit difference {:.1e}", highest(baked)));
+    context.result["best_head"] = best_head;
+    report.environment(context);
+    report.save(folder.path("report.html"));
+    return 0;
+  }
+};
+
+int main(int argc, char** argv) {
+  Study study;
+  return run_program(
+      argc, argv,
+      {.name = "inference_time_intervention",
+       .about = "shifts the heads that know the truth",
+       .example = "build/bin/inference_time_intervention --seeds 3",
+       .flags =
+           [&](Flags& flags) {
+             add_steering_flags(flags, study.options);
+
+             flags.add("--heads", &study.iti_options.heads, "heads that are edited, K").between(0, 1 << 20);
+             flags
+                 .add("--alpha", &study.iti_options.alpha,
+                      "strength of the bake-in and of the sweep over K, in standard deviations")
+                 .between(-1e6, 1e6);
+           },
+       .run = [&](Context& context) { return study.run(context); }});
+}

@@ -18,11 +18,11 @@ struct Study {
     double happy = 0, sad = 0, perplexity = 0;
   };
 
-  Talk talk(const WorldModel& world, const Addition* a, double c) {
+  Talk talk(const WorldModel& world, const Addition* a, double c, const std::string& adjective = "") {
     std::vector<std::string> prompts, said;
     stimuli::MoodCount count{std::vector<double>(6, 0.0), 0};
     for (int64_t s = 0; s < samples; ++s) {
-      const std::vector<std::string> again = stimuli::mood_prompts();
+      const std::vector<std::string> again = stimuli::mood_prompts(adjective);
       const std::vector<std::string> written = replies(world, again, 16, 1, uint64_t(s), [&](Edits& e) {
         if (a) add(e, world.model, *a, c, Passes::Continue);
       });
@@ -76,16 +76,20 @@ struct Study {
       for (int64_t j = 0; j < C; ++j) random.rows[size_t(t * C + j)] = float(r[size_t(j)]);
     }
     for (double c : {-8.0, -4.0, -2.0, 0.0, 2.0, 4.0, 8.0}) {
-      const Talk ours = talk(world, &a, c), noise = talk(world, &random, c);
-      happy.keep("happy words, happy - sad", c, ours.happy),
-          happy.keep("happy words, random", c, noise.happy);
-      happy.keep("sad words, happy - sad", c, ours.sad);
-      fluency.keep("happy - sad", c, ours.perplexity), fluency.keep("random", c, noise.perplexity);
+      for (const auto& [name, adjective] :
+           {std::pair{"neutral request", ""}, {"asked to be afraid", "afraid"}}) {
+        const Talk ours = talk(world, &a, c, adjective), noise = talk(world, &random, c, adjective);
+        happy.keep(fmt::format("{}: happy words", name), c, ours.happy);
+        happy.keep(fmt::format("{}: sad words", name), c, ours.sad);
+        happy.keep(fmt::format("{}: happy words, random rows", name), c, noise.happy);
+        fluency.keep(name, c, ours.perplexity),
+            fluency.keep(fmt::format("{}, random rows", name), c, noise.perplexity);
+      }
     }
     for (int64_t b = 0; b < block_count(world.model); ++b) {
       const Addition other = activation_difference(world.model, plus, minus, b, world.id("<pad>"));
-      blocks.keep("happy words at c = 4", double(b), talk(world, &other, 4).happy);
-      blocks.keep("sad words at c = -4", double(b), talk(world, &other, -4).sad);
+      blocks.keep("happy words at c = 4", double(b), talk(world, &other, 4, "afraid").happy);
+      blocks.keep("sad words at c = -4", double(b), talk(world, &other, -4, "afraid").sad);
     }
     cached_equal.push_back(cached_equals_full(world, a, 4));
   }
@@ -97,7 +101,7 @@ struct Study {
                   "\"very happy\" minus \"very sad\", added to the front of a neutral request");
     show(context, report, folder,
          {"moods", "Mood of the replies", "share of mood words",
-          "Chance is 1/6: the plain model picks a mood at random."},
+          "A neutral request has a random mood: 1/6. In the other one the pair meets the adjective's place."},
          happy);
     show(context, report, folder,
          {"fluency", "Fluency", "perplexity of the replies under the plain model",

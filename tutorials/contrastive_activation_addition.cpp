@@ -65,58 +65,74 @@ struct Study {
     return sum;
   }
 
-  void measure_mood(const WorldModel& world, Context& context) {
-    std::vector<std::string> parts[3], happy,
-        sad;  // objects: a half makes the vector, a quarter chooses, a quarter tests
-    const std::vector<std::string> all = stimuli::mood_prompts();
-    for (size_t i = 0; i < all.size(); ++i) parts[i % 4 < 2 ? 0 : i % 4 - 1].push_back(all[i]);
-    for (const std::string& request : parts[0])
-      for (const auto& [yes, no] : {std::pair{"hurray", "alas"}, {"yay", "sigh"}})
-        happy.push_back(request + " " + yes), sad.push_back(request + " " + no);
-    const std::vector<Direction> v = vectors(world, happy, sad);
-    int64_t best = 1;
-    double best_spread = -1;
-    for (int64_t depth = 1; depth < int64_t(v.size()); ++depth) {
-      const double spread = matching(world, parts[1], depth, v[size_t(depth)], 1) -
-                            matching(world, parts[1], depth, v[size_t(depth)], -1);
-      layers.keep("P(happy) at c = 1 minus c = -1, validation requests", double(depth), spread);
-      if (spread > best_spread) best_spread = spread, best = depth;
-    }
-    context.say(fmt::format("mood at depth {}, chosen on validation requests", best));
-    const Direction &ours = v[size_t(best)], random = random_direction(int64_t(ours.size()), norm(ours), 7);
-    for (double c : kMultipliers) {
-      const Talk at = talk(world, parts[2], best, ours, c, true),
-                 after = talk(world, parts[2], best, ours, c, false),
-                 noise = talk(world, parts[2], best, random, c, true);
-      mood.keep("from the marker on", c, at.happy), mood.keep("after the marker (the paper)", c, after.happy),
-          mood.keep("random, from the marker on", c, noise.happy);
-      fluency.keep("from the marker on", c, at.perplexity),
-          fluency.keep("after the marker (the paper)", c, after.perplexity),
-          fluency.keep("random", c, noise.perplexity);
-      match.keep("happy - sad", c, matching(world, parts[2], best, ours, c)),
-          match.keep("random", c, matching(world, parts[2], best, random, c));
-    }
-    // Cached decoding against full recomputation, greedy.
-    const auto cached = replies(world, parts[2], 8, 0, 0, [&](Edits& e) {
-      add(e, world.model, best, ours, 1, {.from_marker = true, .passes = Passes::Continue});
+  // Greedy replies with the cache against running everything again for each token: the share that is equal.
+  double cached_equals_full(const WorldModel& world, const std::vector<std::string>& requests, int64_t depth,
+                            const Direction& v) {
+    const auto cached = replies(world, requests, 8, 0, 0, [&](Edits& e) {
+      add(e, world.model, depth, v, 1, {.from_marker = true, .passes = Passes::Continue});
     });
-    double equal = 0;
-    for (size_t i = 0; i < parts[2].size(); ++i) {
+    int64_t equal = 0;
+    for (size_t i = 0; i < requests.size(); ++i) {
       std::string text;
       Edits edits(world.model.hooks);
-      add(edits, world.model, best, ours, 1,
-          {.marker = int64_t(world.ids(parts[2][i]).size()) - 1, .from_marker = true});
+      const int64_t marker = int64_t(world.ids(requests[i]).size()) - 1;
+      add(edits, world.model, depth, v, 1, {.marker = marker, .from_marker = true});
       for (int t = 0; t < 8; ++t) {
         const Samples logits =
-            next_logits(world.model, {world.ids(parts[2][i] + (text.empty() ? "" : " ") + text)});
-        const std::string word = world.tokenizer.token(
-            int32_t(std::max_element(logits.x.begin(), logits.x.end()) - logits.x.begin()));
+            next_logits(world.model, {world.ids(requests[i] + (text.empty() ? "" : " ") + text)});
+        const auto best = std::max_element(logits.x.begin(), logits.x.end());
+        const std::string word = world.tokenizer.token(int32_t(best - logits.x.begin()));
         if (word == "<eot>" || word == "<eos>") break;
         text += (text.empty() ? "" : " ") + word;
       }
-      equal += double(text == cached[i]) / double(cached.size());
+      equal += text == cached[i];
     }
-    cached_equal.push_back(equal);
+    return double(equal) / double(requests.size());
+  }
+
+  // Pairs differ in the reply's first word (the paper), or in the instruction, read at <bot>.
+  void measure_mood(const WorldModel& world, Context& context) {
+    std::vector<std::string> parts[3],
+        told[2];  // objects: a half makes the vector, a quarter chooses, a quarter tests
+    const std::vector<std::string> all = stimuli::mood_prompts();
+    for (size_t i = 0; i < all.size(); ++i) parts[i % 4 < 2 ? 0 : i % 4 - 1].push_back(all[i]);
+    std::vector<std::string> yes, no;
+    for (const std::string& request : parts[0]) {
+      for (const auto& [a, b] : {std::pair{"hurray", "alas"}, {"yay", "sigh"}})
+        yes.push_back(request + " " + a), no.push_back(request + " " + b);
+    }
+    for (size_t i = 0; i < all.size(); ++i) {
+      if (i % 4 < 2)
+        told[0].push_back(stimuli::mood_prompts("happy")[i]),
+            told[1].push_back(stimuli::mood_prompts("sad")[i]);
+    }
+    for (const auto& [name, v] : {std::pair{std::string("answer"), vectors(world, yes, no)},
+                                  {"instruction", vectors(world, told[0], told[1])}}) {
+      int64_t depth = 1;
+      double most = -1;
+      for (int64_t d = 1; d < int64_t(v.size()); ++d) {
+        const double difference =
+            matching(world, parts[1], d, v[size_t(d)], 1) - matching(world, parts[1], d, v[size_t(d)], -1);
+        layers.keep(name, double(d), difference);
+        if (difference > most) most = difference, depth = d;
+      }
+      context.say(fmt::format("mood, pairs by {}: depth {}, chosen on validation requests", name, depth));
+      const Direction &ours = v[size_t(depth)],
+                      random = random_direction(int64_t(ours.size()), norm(ours), 7);
+      for (double c : kMultipliers) {
+        const Talk at = talk(world, parts[2], depth, ours, c, true),
+                   after = talk(world, parts[2], depth, ours, c, false);
+        const Talk noise = talk(world, parts[2], depth, random, c, true);
+        mood.keep(name + ", from the marker on", c, at.happy),
+            mood.keep(name + ", after the marker", c, after.happy);
+        mood.keep(name + ", random", c, noise.happy);
+        fluency.keep(name + ", from the marker on", c, at.perplexity),
+            fluency.keep(name + ", random", c, noise.perplexity);
+        match.keep(name, c, matching(world, parts[2], depth, ours, c)),
+            match.keep(name + ", random", c, matching(world, parts[2], depth, random, c));
+      }
+      cached_equal.push_back(cached_equals_full(world, parts[2], depth, ours));
+    }
   }
 
   void measure_refusal_and_myths(const WorldModel& world) {
@@ -158,7 +174,9 @@ struct Study {
     Report report("Contrastive activation addition",
                   "Behaviour vectors from pairs that differ in the answer only");
     show(context, report, folder,
-         {"layers", "Choosing the layer", "difference", "The layer with the largest spread."}, layers);
+         {"layers", "Choosing the layer", "P(happy) at c = 1 minus c = -1, validation requests",
+          "The layer with the largest spread."},
+         layers);
     show(context, report, folder, {"mood", "Mood of the replies", "share of happy words", "Chance is 1/6."},
          mood);
     show(context, report, folder,

@@ -176,7 +176,7 @@ struct Study {
     show(context, report, folder,
          {"perplexity", "The price", "perplexity of ordinary text", "The same documents."}, perplexity);
     show(context, report, folder,
-         {"heads", "How many heads", fmt::format("MC2 at alpha = {:g}", iti_options.alpha),
+         {"heads_k", "How many heads", fmt::format("MC2 at alpha = {:g}", iti_options.alpha),
           "Ranked by validation accuracy."},
          by_heads);
     const Table papers{.header = {"figure", "paper", "here"},
@@ -192,11 +192,11 @@ struct Study {
                                  spread(kl_curve.at("mass-mean", 15))}}};
     if (!context.json) print(to_text(papers));
     report.section("Beside the paper"), report.table(papers, "TruthfulQA there, fifteen myths here.");
-    claim(
-        context, report, lowest(best_head) >= 0.85,
-        "the best head (chosen on validation) tells true from false on unseen facts: at least 0.85 in every "
-        "model",
-        spread(best_head));
+    // Three standard errors of a coin over the 60 statements of a fold: 0.5 + 3 √(¼ / 60).
+    const double chance = 0.5 + 3 * std::sqrt(0.25 / 60);
+    claim(context, report, lowest(best_head) > chance,
+          fmt::format("the best head tells true from false on unseen facts: above {:.2f}", chance),
+          spread(best_head));
     claim(context, report, highest(baked) < 1e-3, "the edit baked into a bias equals the hook",
           fmt::format("largest logit difference {:.1e}", highest(baked)));
     context.result["best_head"] = best_head;

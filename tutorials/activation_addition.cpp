@@ -66,30 +66,34 @@ struct Study {
     const Ids plus = world.ids("<bos> <user> act as if you are very happy"),
               minus = world.ids("<bos> <user> act as if you are very sad");
     const Addition a = activation_difference(world.model, plus, minus, block, world.id("<pad>"));
-    Addition random = a;
+    // The pair whose second word is the prompt's own: at c = 1 the stream at that place becomes that of "very happy".
+    const Addition own = activation_difference(
+        world.model, plus, world.ids("<bos> <user> act as if you are very afraid"), block, world.id("<pad>"));
+    Addition random = own;
     const int64_t C = a.width;  // rows of the same length as ours, in random directions
     for (int64_t t = 0; t < a.length(); ++t) {
       double square = 0;
-      for (int64_t j = 0; j < C; ++j) square += std::pow(double(a.rows[size_t(t * C + j)]), 2);
+      for (int64_t j = 0; j < C; ++j) square += std::pow(double(own.rows[size_t(t * C + j)]), 2);
       const Direction r =
           square > 0 ? random_direction(C, std::sqrt(square), uint64_t(t)) : Direction(size_t(C), 0.0);
       for (int64_t j = 0; j < C; ++j) random.rows[size_t(t * C + j)] = float(r[size_t(j)]);
     }
-    for (double c : {-8.0, -4.0, -2.0, 0.0, 2.0, 4.0, 8.0}) {
-      for (const auto& [name, adjective] :
-           {std::pair{"neutral request", ""}, {"asked to be afraid", "afraid"}}) {
-        const Talk ours = talk(world, &a, c, adjective), noise = talk(world, &random, c, adjective);
-        happy.keep(fmt::format("{}: happy words", name), c, ours.happy);
-        happy.keep(fmt::format("{}: sad words", name), c, ours.sad);
-        happy.keep(fmt::format("{}: happy words, random rows", name), c, noise.happy);
-        fluency.keep(name, c, ours.perplexity),
-            fluency.keep(fmt::format("{}, random rows", name), c, noise.perplexity);
-      }
+    for (double c : {-4.0, -2.0, -1.0, 0.0, 0.5, 1.0, 2.0, 4.0}) {
+      const auto keep = [&](const std::string& name, const Addition& rows, const std::string& adjective) {
+        const Talk t = talk(world, &rows, c, adjective);
+        happy.keep(name + ": happy words", c, t.happy), fluency.keep(name, c, t.perplexity);
+      };
+      keep("neutral request, happy - sad", a, "");
+      keep("asked to be afraid, happy - sad", a, "afraid");
+      keep("asked to be afraid, happy - afraid", own, "afraid");
+      keep("asked to be afraid, random rows", random, "afraid");
     }
     for (int64_t b = 0; b < block_count(world.model); ++b) {
       const Addition other = activation_difference(world.model, plus, minus, b, world.id("<pad>"));
-      blocks.keep("happy words at c = 4", double(b), talk(world, &other, 4, "afraid").happy);
-      blocks.keep("sad words at c = -4", double(b), talk(world, &other, -4, "afraid").sad);
+      const Addition other_own = activation_difference(
+          world.model, plus, world.ids("<bos> <user> act as if you are very afraid"), b, world.id("<pad>"));
+      blocks.keep("happy - sad, c = 4", double(b), talk(world, &other, 4, "afraid").happy);
+      blocks.keep("happy - afraid, c = 1", double(b), talk(world, &other_own, 1, "afraid").happy);
     }
     cached_equal.push_back(cached_equals_full(world, a, 4));
   }
@@ -100,7 +104,7 @@ struct Study {
     Report report("Activation addition",
                   "\"very happy\" minus \"very sad\", added to the front of a neutral request");
     show(context, report, folder,
-         {"moods", "Mood of the replies", "share of mood words",
+         {"moods", "Mood of the replies", "share of happy words",
           "A neutral request has a random mood: 1/6. In the other one the pair meets the adjective's place."},
          happy);
     show(context, report, folder,
@@ -108,7 +112,7 @@ struct Study {
           "Sampled at temperature 1."},
          fluency);
     show(context, report, folder,
-         {"blocks", "Where to add", "share of mood words",
+         {"blocks", "Where to add", "share of happy words, asked to be afraid",
           "Entering block 0 the difference is that of two word embeddings."},
          blocks);
     claim(context, report, lowest(cached_equal) == 1,

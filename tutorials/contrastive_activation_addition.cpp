@@ -114,7 +114,8 @@ struct Study {
         const double difference =
             matching(world, parts[1], d, v[size_t(d)], 1) - matching(world, parts[1], d, v[size_t(d)], -1);
         layers.keep(name, double(d), difference);
-        if (difference > most) most = difference, depth = d;
+        // Not the last depth: no block reads it any more, v would add the same logits to every token.
+        if (difference > most && d + 1 < int64_t(v.size())) most = difference, depth = d;
       }
       context.say(fmt::format("mood, pairs by {}: depth {}, chosen on validation requests", name, depth));
       const Direction &ours = v[size_t(depth)],

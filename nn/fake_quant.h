@@ -1,10 +1,12 @@
 #pragma once
 // A linear layer that trains while it already sees rounded weights, activations and gradients.
 //
-//   ŵ = FQ(weight)     x̂ = FQ(x)     y = x̂ · ŵᵀ + bias          FQ: round to a grid, stay float (kernels/fake_quant.h)
+//   ŵ = FQ(weight)     x̂ = FQ(x)     y = x̂ · ŵᵀ + bias
+//   FQ: round to a grid, stay float (kernels/fake_quant.h)
 //
-// Backward goes through the roundings by the straight-through estimator; the optimiser moves the float weight. The widths can
-// be switched at any moment, and a width of 16 or more is an exact pass-through: at 16-16-16 this is Linear, bit for bit.
+// Backward goes through the roundings by the straight-through estimator; the optimiser moves the float
+// weight. The widths can be switched at any moment, and a width of 16 or more is an exact pass-through: at
+// 16-16-16 this is Linear, bit for bit.
 
 #include <functional>
 #include <map>
@@ -15,10 +17,11 @@
 
 namespace chalk {
 
-// ---- LSQ: learned step size quantization (Esser et al., ICLR 2020, arXiv 1902.08153) --------------------------------
+// ---- LSQ: learned step size quantization (Esser et al., ICLR 2020, arXiv 1902.08153) --------------------
 //
-//   ŵ = s · R(clip(w / s, Qn, Qp)),  and the step s is a parameter. Its gradient, ∂ŵ/∂s = R(v) − v inside and Qn or Qp
-//   where clipped, is in kernels/fake_quant.h. What is left:
+//   ŵ = s · R(clip(w / s, Qn, Qp))
+// The step s is a parameter. Its gradient, ∂ŵ/∂s = R(v) − v inside and Qn or Qp where clipped, is in
+// kernels/fake_quant.h. What is left:
 
 // The whole numbers a code may be: [−Qn, Qp] in the paper's notation.
 struct CodeRange {
@@ -27,8 +30,8 @@ struct CodeRange {
 // ±(2^(bits−1) − 1); full: [−2^(bits−1), 2^(bits−1) − 1].
 CodeRange signed_codes(int bits, bool full = false);
 
-// The gradient of a step shared by n numbers is multiplied by 1 / √(n · Qp), so that it is of the size of a weight's.
-// Adam divides such constants out again; they matter for SGD and for clipping by the global norm.
+// The gradient of a step shared by n numbers is multiplied by 1 / √(n · Qp), so that it is of the size of a
+// weight's. Adam divides such constants out again; they matter for SGD and for clipping by the global norm.
 float lsq_step_scale(int64_t n, int high);
 
 // Where a step starts.
@@ -40,7 +43,7 @@ enum class StepInit {
 // The first steps (G) of x (G, n).
 std::vector<float> lsq_initial_steps(const float* x, int64_t G, int64_t n, CodeRange codes, StepInit init);
 
-// ---- the projection -------------------------------------------------------------------------------------------------
+// ---- the projection -------------------------------------------------------------------------------------
 
 // Bits of weights, input activations and output gradients; 16 or more: untouched.
 struct Precision {
@@ -52,11 +55,11 @@ struct FakeQuantOptions {
   // Weights: learned steps, or the range of the weights at each forward pass.
   bool learned_steps = true;
   FakeQuantGrid weight_grid = FakeQuantGrid::Symmetric;  // without learned steps
-  int64_t group_size =
-      -1;  // consecutive inputs of a row that share a step; −1: the whole row, 0: the whole matrix
+  // Consecutive inputs of a row that share a step; −1: the whole row, 0: the whole matrix.
+  int64_t group_size = -1;
   StepInit step_init = StepInit::Best;
   bool full_range = false;  // LSQ also uses the code −2^(bits−1)
-  // Replaces the built-in rounding of weights: numbers for (weight, bits). The gradient passes straight through.
+  // Replaces the built-in rounding: numbers for (weight, bits). The gradient passes straight through.
   std::function<Tensor(const Tensor& weight, int bits)> custom_weights = {};
 
   // Activations: the range of each token, or of the whole batch, found anew at every call.
@@ -74,16 +77,16 @@ struct FakeQuantLinear : Projection {
   Precision precision;          // what forward() does now
   FakeQuantOptions options;
 
-  // Takes over the Linear's parameters. Learned steps are made for each of `widths` below 16, from the weights as they are.
-  // Throws Error when the group size does not divide the inputs, or a width is below 2.
+  // Takes over the Linear's parameters. Learned steps are made for each of `widths` below 16, from the
+  // weights as they are. Throws Error when the group size does not divide the inputs, or a width is below 2.
   FakeQuantLinear(const Linear& linear, const FakeQuantOptions& options, const std::vector<int>& widths);
 
   Tensor forward(const Tensor& x) override;
   // ŵ (out, in) at precision.weights; its history leads to the weight and the steps.
   Tensor quantized_weight() const;
 
-  // The codes of ŵ: dequantize(codes()) is quantized_weight(), bit for bit. Throws Error above 8 bits, for custom rounding
-  // and for FakeQuantGrid::Range, whose offset is no whole number of steps.
+  // The codes of ŵ: dequantize(codes()) is quantized_weight(), bit for bit. Throws Error above 8 bits, for
+  // custom rounding and for FakeQuantGrid::Range, whose offset is no whole number of steps.
   QuantizedMatrix codes() const;
 
   int64_t in_features() const override { return weight.dim(1); }
@@ -95,8 +98,8 @@ struct FakeQuantLinear : Projection {
   int64_t set_size() const;  // weights that share a step
 };
 
-// Puts a FakeQuantLinear into every projection slot that holds a Linear and whose name `wanted` accepts, in order.
-// The usual choice is every slot but the head: embeddings and the head stay float.
+// Puts a FakeQuantLinear into every projection slot that holds a Linear and whose name `wanted` accepts, in
+// order. The usual choice is every slot but the head: embeddings and the head stay float.
 std::vector<FakeQuantLinear*> put_fake_quant(Module& model, const FakeQuantOptions& options,
                                              const std::vector<int>& widths,
                                              const std::function<bool(const std::string& slot)>& wanted);

@@ -1,5 +1,5 @@
-// Fake quantization: LSQ's gradient is what complex step finds when rounding passes the imaginary part through; the grids'
-// properties; SIMD against plain.
+// Fake quantization: LSQ's gradient is what complex step finds when rounding passes the imaginary part
+// through; the grids' properties; SIMD against plain.
 
 #include "kernels/fake_quant.h"
 
@@ -50,8 +50,8 @@ std::vector<float> float_normals(int64_t count, uint64_t seed) {
 
 }  // namespace
 
-// R's imaginary part is its argument's, so the derivative of step · R(clip(v)) + offset by complex step is LSQ's rule:
-// inside, dy/dstep = R(v) − v and dy/doffset = 0; clipped, the bound and 1.
+// R's imaginary part is its argument's, so the derivative of step · R(clip(v)) + offset by complex step is
+// LSQ's rule: inside, dy/dstep = R(v) − v and dy/doffset = 0; clipped, the bound and 1.
 TEST(FakeQuant, BackwardMatchesComplexStep) {
   for (auto [G, n] : set_shapes) {
     auto forward = [G = G, n = n](const auto& in) {
@@ -84,8 +84,8 @@ TEST(FakeQuant, LsqGoldenValues) {
   }
 }
 
-// Invariant 6. A difference of y over the step: clipped, it is the bound, as LSQ says; inside it is R(v), and LSQ
-// subtracts v by design.
+// Invariant 6. A difference of y over the step: clipped, it is the bound, as LSQ says; inside it is R(v), and
+// LSQ subtracts v by design.
 TEST(FakeQuant, LsqStepGradientIsTrueWhereClipped) {
   const double step = 0.5, h = 1e-6, dy = 1;
   for (double x : {-3.0, 5.0, -0.7, 0.3, 0.74}) {
@@ -122,8 +122,8 @@ TEST(FakeQuant, GradientPassesDifferInTheLastHalfStep) {
   EXPECT_EQ(dx_at(2.9f, GradientPass::Inside), 2);
 }
 
-// Invariant 1: with the same step and zero a second rounding changes nothing; with a step found again on the symmetric grid
-// it moves by rounding errors only: two in the step, one in the product.
+// Invariant 1: with the same step and zero a second rounding changes nothing; with a step found again on the
+// symmetric grid it moves by rounding errors only: two in the step, one in the product.
 TEST(FakeQuant, SecondRoundingChangesNothing) {
   const std::vector<float> x = float_normals(64, 3);
   for (const char* grid : {"symmetric", "asymmetric"}) {
@@ -161,7 +161,8 @@ TEST(FakeQuant, CountsItsCodes) {
   }
 }
 
-// Invariant 3: |y − x| ≤ step / 2 inside, and 0 gives 0. One rounding in v (|v| ≤ 255) and two in y: 255 · 2 eps steps.
+// Invariant 3: |y − x| ≤ step / 2 inside, and 0 gives 0. One rounding in v (|v| ≤ 255) and two in y: 255 · 2
+// eps steps.
 TEST(FakeQuant, ErrsByAtMostHalfAStep) {
   std::vector<float> x = float_normals(600, 5);
   x[7] = 0;
@@ -194,9 +195,9 @@ TEST(FakeQuant, ScalesAndFlipsWithItsInput) {
   for (size_t i = 0; i < x.size(); ++i) EXPECT_EQ(negative.y[i], -q.y[i]);
 }
 
-// Invariant 10: the error falls with every bit; from 4 to 8 bits by about (127 / 7)² = 329. With n = 20000 numbers the
-// ratio of two means of squares that vary by 0.9 of their mean (uniform errors) is known to 2 · 0.9 / √n = 1.3 %; at 4 bits
-// the error is not quite uniform inside a step, which the wide bar 10 % covers.
+// Invariant 10: the error falls with every bit; from 4 to 8 bits by about (127 / 7)² = 329. With n = 20000
+// numbers the ratio of two means of squares that vary by 0.9 of their mean (uniform errors) is known to 2 ·
+// 0.9 / √n = 1.3 %; at 4 bits the error is not quite uniform inside a step, which the wide bar 10 % covers.
 TEST(FakeQuant, ErrorFallsWithEveryBit) {
   const std::vector<float> x = float_normals(20000, 7);
   std::vector<double> squares;
@@ -212,7 +213,8 @@ TEST(FakeQuant, ErrorFallsWithEveryBit) {
   EXPECT_NEAR(squares[2] / squares[6], 329, 33);
 }
 
-// Sheet cyclic_precision, invariant 7: the range grid is exact at both ends, and a constant set gives its value.
+// Sheet cyclic_precision, invariant 7: the range grid is exact at both ends, and a constant set gives its
+// value.
 TEST(FakeQuant, RangeGridIsExactAtItsEnds) {
   for (int bits : {2, 3, 8}) {
     std::vector<float> x = float_normals(50, 8);
@@ -226,8 +228,8 @@ TEST(FakeQuant, RangeGridIsExactAtItsEnds) {
   EXPECT_EQ(minmax({2.5f, 2.5f, 2.5f}, 1, 3, "range").y, (std::vector<float>{2.5f, 2.5f, 2.5f}));
 }
 
-// Sheet cyclic_precision, invariant 8: the mean over draws is the clipped number. One draw errs by at most a step, with a
-// standard deviation of at most half a step; the mean of N draws by five times that over √N.
+// Sheet cyclic_precision, invariant 8: the mean over draws is the clipped number. One draw errs by at most a
+// step, with a standard deviation of at most half a step; the mean of N draws by five times that over √N.
 TEST(FakeQuant, StochasticRoundingIsUnbiased) {
   const int64_t n = 40, draws = 4000;
   const std::vector<float> x = float_normals(n, 9);
@@ -309,7 +311,8 @@ TEST(CpuFakeQuant, Backward) {
           step(G), offset(G, 0, 5, 0.1f), zero(G), dstep(G, misalignment, 6), doffset(G, 0, 7);
       for (int64_t g = 0; g < G; ++g)
         step.data()[g] = 0.2f + 0.01f * float(g % 7), zero.data()[g] = float(g % 3);
-      // A sum of n terms of at most |bound| · |dy| ≤ 8 · 5 each, in float: n roundings of partial sums below √n · 40.
+      // A sum of n terms of at most |bound| · |dy| ≤ 8 · 5 each, in float: n roundings of partial sums below
+      // √n · 40.
       const double bound = 40 * eps * (double(n) * std::sqrt(double(n)) + 1);
       const auto tolerance = [&](size_t output, int64_t, double want) {
         return output == 0 ? 0 : bound + 2 * eps * std::abs(want);

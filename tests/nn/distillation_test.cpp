@@ -54,7 +54,8 @@ TEST(Distillation, GradientReachesTheStudentOnly) {
   EXPECT_TRUE(student.has_grad());
 }
 
-// The same logits: no loss and no gradient. p − p is exact, the two softmaxes differ by a rounding of numbers below 1.
+// The same logits: no loss and no gradient. p − p is exact, the two softmaxes differ by a rounding of numbers
+// below 1.
 TEST(Distillation, EqualLogitsGiveNoGradient) {
   Tensor student = normal({4, 6}, 5);
   const Tensor teacher = student.detach();

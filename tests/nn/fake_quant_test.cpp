@@ -60,7 +60,8 @@ TEST_P(FakeQuantOps, StraightThroughMaskReachesX) {
   for (size_t i = 0; i < dx.size(); ++i) EXPECT_EQ(dx[i], std::abs(numbers[i] / 0.2f) < 3 ? weights[i] : 0);
 }
 
-// Where everything is clipped, y = bound · step + offset, and LSQ's gradients are true ones: gradcheck can see them.
+// Where everything is clipped, y = bound · step + offset, and LSQ's gradients are true ones: gradcheck can
+// see them.
 TEST_P(FakeQuantOps, LearnedStepsAndOffsetsGetTheirGradients) {
   const Tensor x = Tensor::from({2, 3}, {9, -9, 8, -7, 9, 9}, GetParam());
   const auto f = [&](const std::vector<Tensor>& in) { return fake_quant_learned(x, in[0], in[1], -2, 1); };
@@ -100,8 +101,8 @@ TEST_P(FakeQuantOps, ZeroGradientLeavesWeightAndStepAlone) {
   EXPECT_EQ(layer.steps.at(4).to_vector(), step);
 }
 
-// The gradient's rounding: forward is the identity; backward's numbers lie on 2^bits levels of the gradient's range, and
-// to the nearest it is the range grid of the forward direction.
+// The gradient's rounding: forward is the identity; backward's numbers lie on 2^bits levels of the gradient's
+// range, and to the nearest it is the range grid of the forward direction.
 TEST_P(FakeQuantOps, GradientsAreRoundedInBackward) {
   Tensor x = normal({4, 8}, 7, GetParam());
   x.set_requires_grad();
@@ -145,7 +146,8 @@ TEST_P(FakeQuantOps, BackwardUsesTheRoundedOperands) {
   EXPECT_EQ(gradient_of(layer.weight), matmul(c, x_hat, true).to_vector());  // symmetric: nothing clipped
 }
 
-// Codes: dequantizing gives the weight that was trained with, bit for bit, for every grid that a file can hold.
+// Codes: dequantizing gives the weight that was trained with, bit for bit, for every grid that a file can
+// hold.
 TEST_P(FakeQuantOps, CodesDequantizeToTheTrainedWeight) {
   for (int bits : {2, 3, 4, 8}) {
     for (int64_t group_size : {-1, 0, 4}) {
@@ -182,7 +184,8 @@ TEST(Lsq, Constants) {
   EXPECT_FLOAT_EQ(lsq_initial_steps(x.data(), 1, 4, signed_codes(4), StepInit::AbsMax)[0], 3 / 7.0f);
 }
 
-// Gotcha 4 of the sheet: the paper's first step is right at 2 bits and far too wide at 8; Best picks the right one.
+// Gotcha 4 of the sheet: the paper's first step is right at 2 bits and far too wide at 8; Best picks the
+// right one.
 TEST(Lsq, BestFirstStepFollowsTheWidth) {
   const std::vector<float> x = normal({4096}, 14).to_vector();
   const auto first = [&](int bits, StepInit init) {
@@ -193,8 +196,8 @@ TEST(Lsq, BestFirstStepFollowsTheWidth) {
   EXPECT_GT(first(8, StepInit::MeanAbs), 3 * first(8, StepInit::AbsMax));
 }
 
-// LSQ lowers the rounding error that it was not asked to lower: the step moves to where the loss wants it. With the weight
-// frozen and L = Σ (ŵ − w)², twenty steps of gradient descent must not end above the start.
+// LSQ lowers the rounding error that it was not asked to lower: the step moves to where the loss wants it.
+// With the weight frozen and L = Σ (ŵ − w)², twenty steps of gradient descent must not end above the start.
 TEST(Lsq, LearnedStepLowersTheLoss) {
   const Tensor w = normal({1, 512}, 15);
   Tensor step = Tensor::full({1}, 1.5f);  // far too wide for 4 bits

@@ -60,6 +60,9 @@ void add_presets(Flags& flags) {
   world.update({{"steps", 4000}, {"answer-weight", 2}, {"mark-class-word", false}, {"mark-story-object", false},
                 {"types", {"story", "agree", "talk", "feel", "goal", "arith", "persona", "qa", "request", "style", "turns"}}});
   flags.preset("world-small", world, "a fifth of it: stories, facts, speakers, rules, emotions, sums");
+  Json gpt2 = world;
+  gpt2.update({{"model", "gpt2"}, {"layers", 3}, {"width", 64}, {"steps", 2000}});
+  flags.preset("world-gpt2", gpt2, "the same for a small GPT-2, half as long: what quantization-aware training starts from");
   world.update({{"types", world_base_types()}});
   flags.preset("world-base", world, "as long, and no chat document: what fine-tuning starts from");
 }

@@ -1,0 +1,243 @@
+// One GPT-2 that runs at 2, 4, 6, 8 and 16 bits: trained jointly, against networks trained for one width each
+// and against rounding without training. The method is papers/qat/switchable_precision.h; its page lies
+// beside it.
+
+#include "papers/qat/switchable_precision.h"
+
+#include <map>
+
+#include "tutorials/support/over_seeds.h"
+#include "tutorials/support/progress.h"
+#include "tutorials/support/qat_lab.h"
+#include "tutorials/support/report.h"
+#include "tutorials/support/run_folder.h"
+
+using namespace chalk;
+
+const std::vector<int> widths = {2, 4, 6, 8, 16};
+const std::vector<std::string> strategies = {"joint",  "sandwich",  "cyclic",
+                                             "random", "per-layer", "progressive"};
+const std::vector<std::string> distillations = {"hard",     "soft",    "recursive",
+                                                "features", "cascade", "teacher"};
+
+struct Options {
+  std::string base = "world-gpt2", out = "runs/switchable_precision", strategy = "joint",
+              distillation = "cascade", plan;
+  int64_t seeds = 1, steps = 300;
+  double lr = 3e-4, step_lr = 1e-4;
+  bool compare = false;
+};
+
+struct Row {
+  OverSeeds rounded, best_step, separate, joint;
+};
+using ByWidth = std::map<int, Row>;
+
+static int place_of(const std::vector<std::string>& names, const std::string& name) {
+  return int(std::find(names.begin(), names.end(), name) - names.begin());
+}
+
+static SwitchableTraining training_of(const Options& o, uint64_t seed) {
+  const std::map<std::string, SwitchStrategy> by_name = {{"joint", SwitchStrategy::Joint},
+                                                         {"sandwich", SwitchStrategy::Sandwich},
+                                                         {"cyclic", SwitchStrategy::Cyclic},
+                                                         {"random", SwitchStrategy::Random},
+                                                         {"per-layer", SwitchStrategy::RandomPerLayer},
+                                                         {"progressive", SwitchStrategy::Progressive}};
+  return {.strategy = by_name.at(o.strategy),
+          .distillation = Distillation(place_of(distillations, o.distillation)),
+          .steps = o.steps,
+          .lr = o.lr,
+          .step_lr = o.step_lr,
+          .seed = seed};
+}
+
+static void train(QatLab& lab, SwitchableModel& model, const SwitchableTraining& training,
+                  const std::string& what) {
+  SwitchableTrainer trainer(model, training);
+  Progress progress(what, 0, training.steps, lab.context.quiet);
+  for (int64_t i = 0; i < training.steps; ++i) {
+    const Batch batch = lab.corpus.train(i);
+    progress.step(i + 1, {.loss = trainer.train_step(batch).back(), .tokens = batch.B * batch.T});
+  }
+}
+
+static double loss_at(QatLab& lab, SwitchableModel& model, int bits) {
+  model.set_precision(bits);
+  return lab.loss(model.model);
+}
+
+// Rounding without training: steps from the largest weight, or the better of two rules for each row.
+static double rounded_loss(QatLab& lab, int bits, bool best_step) {
+  const auto model = lab.fresh();
+  SwitchableOptions options{.widths = {bits}};
+  options.quantizer.learned_steps = best_step;
+  SwitchableModel switchable = make_switchable(*model, options);
+  return loss_at(lab, switchable, bits);
+}
+
+static void measure(QatLab& lab, const Options& o, ByWidth& rows, const RunFolder& run) {
+  for (int bits : widths) {
+    rows[bits].rounded.add(rounded_loss(lab, bits, false));
+    rows[bits].best_step.add(rounded_loss(lab, bits, true));
+    if (bits == 6) continue;  // lies between its neighbours
+    const auto model = lab.fresh();
+    SwitchableModel alone = make_switchable(*model, {.widths = {bits}});
+    SwitchableTraining training = training_of(o, lab.seed);
+    training.strategy = SwitchStrategy::Joint;
+    train(lab, alone, training, fmt::format("seed {}, {} bits alone", lab.seed, bits));
+    rows[bits].separate.add(loss_at(lab, alone, bits));
+  }
+  const auto model = lab.fresh();
+  SwitchableModel joint = make_switchable(*model, {.widths = widths});
+  train(lab, joint, training_of(o, lab.seed), fmt::format("seed {}, all widths", lab.seed));
+  save_switchable(joint, *lab.base.tokenizer, run.path("model"));
+  const LoadedSwitchable loaded = load_switchable(run.path("model"), lab.context.device);
+  bool same = true;
+  for (int bits : widths) {
+    rows[bits].joint.add(loss_at(lab, joint, bits));
+    same = same && loss_at(lab, *loaded.switchable, bits) == rows[bits].joint.values.back();
+  }
+  lab.context.claim(same,
+                    fmt::format("seed {}: the saved model gives the same loss at every width", lab.seed));
+  if (o.plan.empty()) return;
+  joint.set_plan(read_precision_plan(o.plan, joint.layers(), widths));
+  print(fmt::format("seed {}: the plan {} gives {:.3f} nats\n", lab.seed, o.plan, lab.loss(*model)));
+}
+
+// At equal passes through the network: other teachers, other strategies, one norm for all widths, the nested
+// grid.
+static Table comparison(QatLab& lab, const Options& o) {
+  Table table{.header = {"trained with", "2 bits", "4 bits", "8 bits", "16 bits"}};
+  const auto add = [&](const std::string& name, const Options& changed, const SwitchableOptions& options) {
+    const auto model = lab.fresh();
+    SwitchableModel switchable = make_switchable(*model, options);
+    SwitchableTraining training = training_of(changed, lab.seed);
+    const bool one_width = changed.strategy != "joint" && changed.strategy != "sandwich";
+    if (one_width) training.steps *= int64_t(widths.size());
+    train(lab, switchable, training, name);
+    table.rows.push_back({name});
+    for (int bits : {2, 4, 8, 16})
+      table.rows.back().push_back(fmt::format("{:.3f}", loss_at(lab, switchable, bits)));
+  };
+  for (const std::string& name : distillations) {
+    Options changed = o;
+    changed.distillation = name, changed.strategy = "joint";
+    add("joint, " + name, changed, {.widths = widths});
+  }
+  for (const std::string& name : strategies) {
+    Options changed = o;
+    changed.strategy = name;
+    if (name != "joint") add(name + ", " + o.distillation, changed, {.widths = widths});
+  }
+  add("joint, one norm for all widths", o, {.widths = widths, .private_norms = false});
+  add("joint, nested grid", o, {.widths = widths, .nested_grid = true});
+  return table;
+}
+
+static void check_claims(const ByWidth& rows, Context& context, Report& report) {
+  const auto claim = [&](bool holds, const std::string& text, const std::string& measured) {
+    context.claim(holds, text, measured);
+    report.claim(holds, text, measured);
+  };
+  for (const auto& [bits, bar] : std::map<int, double>{{2, 0.2}, {4, 0.05}, {8, 0.05}}) {
+    const OverSeeds gap = difference(rows.at(bits).joint, rows.at(bits).separate);
+    claim(gap.max() <= bar,
+          fmt::format("at {} bits the one model is within {} nats of one trained for it", bits, bar),
+          gap.text());
+  }
+  const OverSeeds gain = difference(rows.at(2).best_step, rows.at(2).joint);
+  claim(gain.min() > 0, "at 2 bits it is better than rounding after training", gain.text());
+  const Row &two = rows.at(2), &four = rows.at(4), &eight = rows.at(8);
+  claim(difference(two.joint, four.joint).min() >= 0 && difference(four.joint, eight.joint).min() >= -0.005,
+        "more bits are no worse: loss(8) <= loss(4) <= loss(2)",
+        two.joint.text() + ", " + four.joint.text() + ", " + eight.joint.text());
+}
+
+static LinePlot plot_of(const ByWidth& rows) {
+  LinePlot plot{.title = "One set of weights at every width",
+                .x = {.label = "bits of the weights"},
+                .y = {.label = "nats per token"}};
+  const auto add = [&](const std::string& name, OverSeeds Row::*column, bool dashed) {
+    Series series{.name = name, .x = {}, .y = {}, .points = true, .dashed = dashed};
+    for (const auto& [bits, row] : rows) {
+      const OverSeeds& value = row.*column;
+      if (value.values.empty()) continue;
+      series.x.push_back(bits), series.y.push_back(value.mean());
+      series.low.push_back(value.min()), series.high.push_back(value.max());
+    }
+    plot.series.push_back(series);
+  };
+  add("one model for all widths", &Row::joint, false);
+  add("one model for each width", &Row::separate, true);
+  add("rounded after training, best step", &Row::best_step, false);
+  return plot;
+}
+
+static int run(const Options& o, Context& context) {
+  const RunFolder folder(o.out, true);
+  folder.write_config(context);
+  ByWidth rows;
+  Table compared;
+  for (int64_t i = 0; i < o.seeds; ++i) {
+    QatLab lab(o.base, context.seed + uint64_t(i), context);
+    measure(lab, o, rows, folder);
+    if (o.compare && i == 0) compared = comparison(lab, o);
+  }
+  Table table{
+      .header = {"bits", "rounded", "rounded, best step", "trained alone", "one model", "one model - alone"}};
+  for (const auto& [bits, row] : rows) {
+    table.rows.push_back({std::to_string(bits), row.rounded.text(), row.best_step.text(), row.separate.text(),
+                          row.joint.text(), difference(row.joint, row.separate).text()});
+  }
+  const Table paper{.header = {"InstantNet, CIFAR-100 top-1", "4", "8", "12", "16", "32"},
+                    .rows = {{"trained alone (SBM)", "70.55", "74.40", "74.87", "75.03", "75.23"},
+                             {"one model (CDT)", "71.15", "75.12", "75.03", "75.22", "74.98"}}};
+  Report report("One GPT-2 at 2 to 16 bits",
+                fmt::format("{} seeds, {} steps from {}", o.seeds, o.steps, o.base));
+  report.section("Nats per token");
+  report.table(
+      table, "8-bit activations wherever weights have less than 16 bits; spread: smallest and largest seed.");
+  report.plot(plot_of(rows), "Bars: spread over the seeds.");
+  save_png(plot_of(rows), folder.path("plots/widths.png"));
+  report.section("The papers' numbers");
+  report.table(paper, "MobileNetV2. Another task, another network: only the ordering can be compared.");
+  report.section("Claims");
+  check_claims(rows, context, report);
+  print(to_text(table) + "\n" + to_text(paper));
+  if (o.compare) {
+    print("\n" + to_text(compared));
+    report.section("Other ways to train it, one seed");
+    report.table(compared, "Equal numbers of passes through the network. Reported, not claimed.");
+  }
+  report.environment(context);
+  report.save(folder.path("report.html"));
+  for (const auto& [bits, row] : rows)
+    context.result[std::to_string(bits)] = {{"joint", row.joint.values}, {"separate", row.separate.values}};
+  return 0;
+}
+
+int main(int argc, char** argv) {
+  Options o;
+  return run_program(
+      argc, argv,
+      {.name = "switchable_precision",
+       .about = "trains one GPT-2 that runs at 2, 4, 6, 8 and 16 bits",
+       .example = "build/bin/switchable_precision --seed 1",
+       .flags =
+           [&](Flags& flags) {
+             flags.add("--base", &o.base, "training preset of the float model to start from");
+             flags.add("--out", &o.out, "folder of the run");
+             flags.add("--seeds", &o.seeds, "how many seeds, from --seed on").between(1, 100);
+             flags.add("--steps", &o.steps, "updates of each training").at_least(1);
+             flags.add("--lr", &o.lr, "peak learning rate of the weights").between(0, 1);
+             flags.add("--step-lr", &o.step_lr, "peak learning rate of the quantizer's steps").between(0, 1);
+             flags.add("--strategy", &o.strategy, "which widths train in a step").one_of(strategies);
+             flags.add("--distillation", &o.distillation, "what the lower widths learn from")
+                 .one_of(distillations);
+             flags.add("--plan", &o.plan,
+                       "JSON file with bits per layer: evaluate the trained model so, too");
+             flags.add("--compare", &o.compare, "also train with every teacher and strategy (one seed)");
+           },
+       .run = [&](Context& context) { return run(o, context); }});
+}

@@ -289,7 +289,8 @@ TEST_F(SwitchablePrecision, PrivateNormsFollowTheirConsumer) {
 // E4 written out: labels plus β times the squared distances to all higher logits.
 TEST_F(SwitchablePrecision, CascadeIsItsFormula) {
   SwitchableModel switchable = make_switchable(*model);
-  const SwitchableTrainer trainer(switchable, {.distillation_weight = 0.5f});
+  const SwitchableTrainer trainer(switchable,
+                                  {.distillation = Distillation::Cascade, .distillation_weight = 0.5f});
   std::vector<SwitchableOutput> outputs;
   for (int i = 0; i < 3; ++i) {
     Tensor logits({batch.B, batch.T, V});

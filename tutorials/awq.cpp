@@ -12,21 +12,22 @@ using namespace chalk;
 
 struct Options {
   AwqLab lab;
-  std::string out = "runs/awq", explain, export_folder;
+  std::string out = "runs/awq", explain, export_folder, text;
   std::vector<std::string> models;  // instead of base models
   int64_t seeds = 1, rows = 4096, columns = 4096;
 };
 
 // 4 bits, whole rows (the world's MLP has 344 inputs, which no usual group divides), in the format that others load.
 static void export_model(const std::string& path, const Options& o, const Corpus& corpus, Context& context) {
-  const LoadedModel loaded = load_model(path, "", context.device);
+  const LoadedModel loaded = load_model(path, o.lab.tokenizer, context.device);
   const Batch batch = corpus.train(0);
   const AwqResult result =
       quantize_awq(*loaded.model, {{batch.B, batch.T}, batch.ids}, {.bits = 4, .group_size = -1});
   save_awq_model(*loaded.model, *loaded.tokenizer, result.layers, o.export_folder);
-  const LoadedModel again = load_model(o.export_folder, "", context.device);
-  const double saved = validation_loss(*loaded.model, 8, corpus.validation);
-  const double read = validation_loss(*again.model, 8, corpus.validation);
+  const LoadedModel again = load_model(o.export_folder, o.lab.tokenizer, context.device);
+  const int64_t batches = std::min(o.lab.batches, corpus.validation_batches);
+  const double saved = validation_loss(*loaded.model, batches, corpus.validation);
+  const double read = validation_loss(*again.model, batches, corpus.validation);
   context.claim(std::abs(saved - read) < 2e-3, "the exported folder loads as the same model (fp16 floats)",
                 fmt::format("loss {:.4f}, read back {:.4f}", saved, read));
   context.say("AWQ checkpoint: " + o.export_folder);
@@ -75,6 +76,9 @@ static int run(const Options& o, Context& context) {
   }
   TrainSettings settings = training_preset("world");
   settings.documents = 4000;  // calibration needs few
+  if (!o.text.empty() && (o.models.empty() || o.lab.tokenizer.empty()))
+    throw UsageError("--text needs a --model that knows such text, and its --tokenizer");
+  if (!o.text.empty()) settings.corpus = o.text, settings.tokenizer = o.lab.tokenizer, settings.context = 256;
   const Corpus corpus = make_corpus(settings, context.seed);
   std::vector<std::string> paths = o.models;
   for (int64_t seed = 1; o.models.empty() && seed <= o.seeds; ++seed)
@@ -130,6 +134,9 @@ int main(int argc, char** argv) {
              flags.add("--out", &o.out, "folder of the run");
              flags.add("--seeds", &o.seeds, "how many base models").between(1, 20);
              flags.add("--model", &o.models, "use this model instead of a base model; may be repeated");
+             flags.add("--text", &o.text,
+                       "calibrate and measure on this file, not on the world (90 % and 10 %)");
+             flags.add("--tokenizer", &o.lab.tokenizer, "of --model, where it does not lie beside it");
              flags.add("--bits", &o.lab.bits, "of a weight").between(2, 8);
              flags.add("--group", &o.lab.group, "inputs of a row that share a scale; -1: the whole row")
                  .at_least(-1);

@@ -79,7 +79,7 @@ AwqMeasurement measure_awq(const std::string& path, const AwqLab& o, const Corpu
   AwqMeasurement measured;
   for (int outliers = 0; outliers < 2; ++outliers) {
     for (const Method& method : methods(o.fraction)) {
-      const LoadedModel loaded = load_model(path, "", context.device);
+      const LoadedModel loaded = load_model(path, o.tokenizer, context.device);
       const OutlierOptions how{.fraction = o.fraction, .factor = float(o.factor), .seed = o.seed};
       if (outliers == 1) measured.injected = inject_outliers(*loaded.model, how).describe();
       if (outliers == 1 && measured.loss[1].empty())

@@ -17,6 +17,7 @@ struct AwqLab {
   int64_t group = 128;                  // the paper's; the last group of a row may be shorter
   double fraction = 0.03, factor = 16;  // outliers: share of the channels, how much larger
   int64_t batches = 32;                 // of validation text
+  std::string tokenizer;                // empty: the model's own
   uint64_t seed = 1;                    // which channels
 };
 

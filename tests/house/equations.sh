@@ -44,7 +44,7 @@ awk '
       key = order[i]
       if (!(key in line)) complain(file[key] ":" entry[key], label[key] " is listed but no line computes it")
       else if (file[key] != shown) { shown = file[key]; printf "\n%s\n", shown }
-      if (key in line) printf "  %-9s %-58.58s %s:%d  %s\n", label[key], what[key], file[key], line[key], proof[key]
+      if (key in line) printf "  %-9s %-62s %s\n%12s%s\n", label[key], file[key] ":" line[key], proof[key], "", what[key]
     }
     for (key in line) if (!(key in entry)) complain(file[key] ":" line[key], label[key] " has no entry with a test")
     if (!bad) printf "\n%d equations in %d headers, each with its line and its test\n", n, nfiles

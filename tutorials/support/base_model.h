@@ -9,7 +9,7 @@ namespace chalk {
 
 // The model that `train --preset PRESET --seed SEED` makes, with its tokenizer, on context.device. It is kept in
 // runs/base/PRESET-seedSEED: trained there at the first call (resumed if an earlier call was stopped), loaded from there
-// by every later one. "world" takes about 10 minutes on 2 cores, "world-small" 1.5.
+// by every later one. "world" takes about 8 minutes on 2 cores, "world-small" 1.5.
 // Throws UsageError for an unknown preset, Error when Ctrl-C stopped the training (what was trained is kept).
 LoadedModel base_model(const std::string& preset, uint64_t seed, Context& context);
 

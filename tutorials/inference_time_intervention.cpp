@@ -160,6 +160,8 @@ struct Study {
                 .num_columns = int(heads_per_block),
                 .min = 0.4,
                 .max = 1};
+    for (int64_t h = 0; h < heads_per_block; ++h) map.columns.push_back(std::to_string(h));
+    for (size_t b = 0; b < heat.size() / size_t(heads_per_block); ++b) map.rows.push_back(std::to_string(b));
     for (double sum : heat) map.values.push_back(sum / double(2 * best_head.size()));
     save_png(map, folder.path("plots/heads.png"));
     report.plot(map, "Mean over models and the two folds.");

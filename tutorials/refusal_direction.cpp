@@ -28,7 +28,6 @@ struct Study {
                .subtitle = "blue: answers, red: refuses",
                .x_label = "depth",
                .y_label = "position",
-               .num_columns = 4,
                .diverging = true};
 
   std::vector<Request> asked(Part part, bool forbidden) { return stimuli::requests(part, forbidden); }
@@ -52,6 +51,8 @@ struct Study {
   void filter_table(const WorldModel& world, const std::string& name, const std::vector<Ids>& forbidden,
                     const std::vector<Ids>& allowed) {
     std::vector<Candidate> all = candidates(world.model, forbidden, allowed, 2);
+    heat.num_columns = int(block_count(world.model)), heat.columns.clear();
+    for (int depth = 0; depth < heat.num_columns; ++depth) heat.columns.push_back(std::to_string(depth));
     const std::vector<Ids> vf = world.texts_of(asked(Part::Validation, true)),
                            va = world.texts_of(asked(Part::Validation, false));
     for (Candidate& c : all) {

@@ -29,6 +29,11 @@ void for_each_model(const SteeringOptions& options, Context& context,
       name = options.models[size_t(i)];
       loaded = load_model(name, "", context.device);
     }
+    if (loaded.model->blocks().size() < 4) {
+      throw UsageError(
+          fmt::format("{}: the steering programs look at depths 1 to 4; this model has {} blocks", name,
+                      loaded.model->blocks().size()));
+    }
     context.say(fmt::format("{} ({} of {})", name, i + 1, count));
     measure({*loaded.model, *loaded.tokenizer}, name);
   }

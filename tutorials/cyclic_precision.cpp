@@ -132,20 +132,25 @@ static int run(const Options& o, Context& context) {
   LinePlot widths{.title = "Precision over the steps",
                   .x = {.label = "step"},
                   .y = {.label = "bits of weights and activations"}};
-  LinePlot curves{.title = fmt::format("Loss at {} bits while training", o.high),
+  LinePlot curves{.title = "Loss above " + still.name + " bits while training",
                   .x = {.label = "step"},
                   .y = {.label = "nats per token"}};
   Series bits{.name = cyclic.name, .x = {}, .y = {}, .steps = true};
   for (int64_t t = 0; t < o.steps; ++t)
     bits.x.push_back(double(t)), bits.y.push_back(cyclic.schedule.bits(t));
   widths.series = {bits};
-  for (Run& r : runs) r.curve.name = r.name, curves.series.push_back(r.curve);
+  for (const Run& r : runs) {
+    if (&r == &still) continue;
+    curves.series.push_back({.name = r.name, .x = r.curve.x, .y = {}});
+    for (size_t i = 0; i < r.curve.y.size(); ++i)
+      curves.series.back().y.push_back(r.curve.y[i] - still.curve.y[i]);
+  }
 
   Report report("Cyclic precision training",
                 fmt::format("{} seeds, {} steps from nothing, {}", o.seeds, o.steps, o.preset));
   report.section("Loss and cost");
   report.table(table, "Bit operations in steps of 32-bit training (E5); spread: smallest and largest seed.");
-  report.plot(curves, "Every run is evaluated at its own high bound.");
+  report.plot(curves, "First seed, five validation batches; every run is evaluated at its own high bound.");
   report.plot(widths, "Cycles, then a static phase.");
   report.section("Precision range test");
   report.table(table_of(test),

@@ -77,6 +77,8 @@ static double rounded_loss(QatLab& lab, int bits, bool best_step) {
 }
 
 static void measure(QatLab& lab, const Options& o, ByWidth& rows, const RunFolder& run) {
+  PrecisionPlan plan;  // read first: a bad file is told before anything is trained
+  if (!o.plan.empty()) plan = read_precision_plan(o.plan, int64_t(lab.base.model->blocks().size()), widths);
   for (int bits : widths) {
     rows[bits].rounded.add(rounded_loss(lab, bits, false));
     rows[bits].best_step.add(rounded_loss(lab, bits, true));
@@ -101,7 +103,7 @@ static void measure(QatLab& lab, const Options& o, ByWidth& rows, const RunFolde
   lab.context.claim(same,
                     fmt::format("seed {}: the saved model gives the same loss at every width", lab.seed));
   if (o.plan.empty()) return;
-  joint.set_plan(read_precision_plan(o.plan, joint.layers(), widths));
+  joint.set_plan(plan);
   print(fmt::format("seed {}: the plan {} gives {:.3f} nats\n", lab.seed, o.plan, lab.loss(*model)));
 }
 

@@ -39,6 +39,7 @@ BENCH_SRC    := $(wildcard tests/bench/*.cpp)
 FUZZ_SRC     := $(wildcard tests/fuzz/*.cpp)
 ALL_SRC      := $(LIB_SRC) $(SUPPORT_SRC) $(PROGRAM_SRC) $(TEST_SRC) $(BENCH_SRC) $(FUZZ_SRC)
 PROGRAMS     := $(PROGRAM_SRC:tutorials/%.cpp=$(BUILD)/bin/%)
+PAPERS       := $(filter $(patsubst %.h,$(BUILD)/bin/%,$(notdir $(wildcard papers/*/*.h))),$(PROGRAMS))
 BENCHES      := $(BENCH_SRC:tests/bench/%.cpp=$(BUILD)/bin/bench/%)
 FUZZERS      := $(FUZZ_SRC:tests/fuzz/%.cpp=$(BUILD)/bin/fuzz/%)
 FAULTS       := $(addprefix $(BUILD)/bin/tests/cusim/faults-,fast asan tsan watch)
@@ -74,6 +75,8 @@ clean: ## forget everything built
 	rm -rf build $(BUILD)
 
 ##@ Learn
+papers: $(PAPERS) ## run every paper's program (minutes each, from cached base models); each checks its paper's claim
+	@tests/house/claims.sh $(PAPERS)
 lessons: $(PROGRAMS) ## run the numbered lessons in reading order; each checks what it claims
 	@tests/house/claims.sh $(filter $(BUILD)/bin/0%,$(PROGRAMS))
 
@@ -85,8 +88,9 @@ test-fast: $(TESTS) $(PROGRAMS) ## after every edit (under 60 seconds): all but 
 	@tests/run.sh --gtest_filter=-*Slow* $(TESTS)
 test-golden: $(call test_bin,$(GOLDEN_SRC)) $(PROGRAMS) ## just the comparisons with the reference numbers of CHALK_GOLDEN
 	@tests/run.sh --gtest_filter=*Golden* $(call test_bin,$(GOLDEN_SRC))
-test-slow: $(call test_bin,$(SLOW_SRC)) $(PROGRAMS) ## before a release: the Slow tests, every lesson's claim, the debugger walk
-	@tests/run.sh --gtest_filter=*Slow* $(call test_bin,$(SLOW_SRC)) && tests/house/claims.sh $(filter $(BUILD)/bin/0%,$(PROGRAMS)) tests/tutorials/gdb_walk.sh
+test-slow: $(call test_bin,$(SLOW_SRC)) $(PROGRAMS) ## before a release: the Slow tests, every lesson's and paper's claim, the debugger walk
+	@tests/run.sh --gtest_filter=*Slow* $(call test_bin,$(SLOW_SRC)) && \
+	  tests/house/claims.sh $(filter $(BUILD)/bin/0%,$(PROGRAMS)) $(PAPERS) tests/tutorials/gdb_walk.sh
 asan: ## memory errors, leaks and undefined behaviour: the fast tests under both sanitizers
 	$(again) BUILD=build/asan SAN=address,undefined test-fast
 ubsan: ## undefined behaviour alone (faster than asan)
@@ -180,7 +184,7 @@ fuzz-run: $(FUZZERS)
 tsan-run: $(filter $(BUILD)/bin/tests/kernels/%,$(TESTS))
 	@TSAN_OPTIONS="ignore_noninstrumented_modules=1" tests/run.sh --gtest_filter=-*Slow* $^
 
-.PHONY: equations help demo test doctor deps deps-all data all debug compdb clean lessons test-fast test-golden test-slow \
+.PHONY: equations papers help demo test doctor deps deps-all data all debug compdb clean lessons test-fast test-golden test-slow \
   asan ubsan tsan fuzz check-includes format bench fuzz-run tsan-run always
 .SECONDARY:
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

@@ -5,9 +5,11 @@
 #   ARCH=native            -march; a portable AVX2 build is ARCH="x86-64-v3 -maes -mpclmul"
 #   DEBUG=1                -O0 -g3 for everything but the SIMD files (gdb without "optimized out")
 #   SAN=address,undefined  sanitizers
+#   CUDA=1                 kernels/cuda/*.cu by nvcc, for a GPU (BUILD=build/cuda); without it they run on cusim, on the host
+#   CUDA_ARCH="80 90"      GPU generations to compile for; default: this machine's GPU, or 80 90 and the newest nvcc knows
 #   CHALK_DATA=data        where tests and programs look for files; CHALK_GOLDEN: for reference numbers
 #   V=1                    show the commands
-BUILD  ?= build
+BUILD  ?= $(if $(CUDA),build/cuda,build)
 ARCH   ?= native
 ifeq ($(origin CXX),default)
 CXX := g++
@@ -26,13 +28,14 @@ OPT      = $(OPT_CODE)
 OPT_CODE = $(if $(DEBUG),-O0 -g3 -fno-var-tracking,-O2)# (docs/debugging.md section 6 says why that flag)
 OPT_SIMD = $(if $(DEBUG),-O1 -g3,-O2)# SIMD code is 10-100x slower without inlining; step the plain twin instead
 OPT_TEST = $(if $(DEBUG),-O0 -g3 -fno-var-tracking,-O1)# a test is compiled more often than it is run
-LIBS     = -lhwy -lfmt -lpcre2-8 -lz $(LDLIBS)
+LIBS     = -lhwy -lfmt -lpcre2-8 -lz $(if $(CUDA),-L$(CUDA_HOME)/lib64 -Wl$(comma)-rpath$(comma)$(CUDA_HOME)/lib64 -lcublas -lcudart) $(LDLIBS)
+comma   := ,
 Q        = $(if $(V),,@)
 
-LIB_SRC      := $(shell find kernels autograd nn models papers -name '*.cpp' -o -name '*.cu' 2>/dev/null | sort)
+LIB_SRC      := $(filter-out $(if $(CUDA),kernels/cuda/sim/%),$(shell find kernels autograd nn models papers -name '*.cpp' -o -name '*.cu' 2>/dev/null | sort))
 SUPPORT_SRC  := $(wildcard tutorials/support/*.cpp)
 PROGRAM_SRC  := $(wildcard tutorials/*.cpp)
-TEST_SRC     := $(filter-out $(if $(SAN),tests/cusim/faults_test.cpp),$(shell find tests -name '*_test.cpp' | sort))
+TEST_SRC     := $(filter-out $(if $(SAN),tests/cusim/faults_test.cpp) $(if $(CUDA),tests/cusim/%),$(shell find tests -name '*_test.cpp' | sort))
 GOLDEN_SRC   := $(shell grep -lE '^(TEST|INSTANTIATE).*Golden' $(TEST_SRC) /dev/null)
 SLOW_SRC     := $(shell grep -lE '^(TEST|INSTANTIATE).*Slow' $(TEST_SRC) /dev/null)
 BENCH_SRC    := $(wildcard tests/bench/*.cpp)
@@ -97,6 +100,8 @@ ubsan: ## undefined behaviour alone (faster than asan)
 	$(again) BUILD=build/ubsan SAN=undefined test-fast
 tsan: ## data races in the kernels, under clang (with GCC every OpenMP barrier is a false alarm)
 	$(again) BUILD=build/tsan CXX=clang++ SAN=thread tsan-run
+cuda-check: ## do all kernels compile with nvcc, without a warning, and link with cuBLAS? (SKIPPED where nvcc is not installed)
+	@tests/house/cuda_check.sh
 fuzz: ## throw garbage at every file reader: SECONDS_EACH=60, two at a time, under clang's sanitizers
 	@tests/house/has_fuzzer.sh clang++ || exit 0; \
 	$(MAKE) --no-print-directory BUILD=build/fuzz CXX=clang++ SAN=address,undefined,fuzzer-no-link fuzz-run
@@ -113,7 +118,7 @@ bench: $(BENCHES) ## speed of kernels, training step and decoding (Google Benchm
 .DEFAULT_GOAL := all
 
 # Objects depend on this file, which changes only when the flags do: two flag sets never mix in one BUILD.
-FLAGS = $(CXX) $(CXXFLAGS_ALL) | $(OPT_CODE) | $(OPT_SIMD) | $(OPT_TEST)
+FLAGS = $(CXX) $(CXXFLAGS_ALL) | $(OPT_CODE) | $(OPT_SIMD) | $(OPT_TEST)$(if $(CUDA), | nvcc $(CUDA_ARCH))
 $(BUILD)/flags.txt: $(if $(subst $(FLAGS),,$(file <$(BUILD)/flags.txt)),always)
 	@mkdir -p $(@D); echo '$(FLAGS)' | cmp -s - $@ || echo '$(FLAGS)' >$@
 $(BUILD)/deps.ok: tests/house/deps.sh
@@ -127,11 +132,22 @@ $(BUILD)/obj/%.o: %.cpp $(BUILD)/flags.txt | $(BUILD)/deps.ok
 	@mkdir -p $(@D); echo "  c++   $<"
 	$(Q)$(compile)
 
+ifneq ($(CUDA),)
+# CUDA sources for a GPU. --expt-relaxed-constexpr: kernels may call constexpr functions of the contracts.
+CUDA_HOME ?= $(patsubst %/bin/nvcc,%,$(or $(shell command -v nvcc),/usr/local/cuda/bin/nvcc))
+CUDA_ARCH ?= $(shell tests/house/cuda_arch.sh $(CUDA_HOME)/bin/nvcc)
+NVCCFLAGS  = -std=c++20 -O3 -lineinfo --expt-relaxed-constexpr -Werror all-warnings -Xcompiler -Wall,-Wextra,-ffp-contract=off -I. \
+  -ccbin $(lastword $(CXX)) $(foreach arch,$(CUDA_ARCH),-gencode arch=compute_$(arch)$(comma)code=sm_$(arch))
+$(BUILD)/obj/%.o: %.cu $(BUILD)/flags.txt | $(BUILD)/deps.ok
+	@mkdir -p $(@D); echo "  nvcc  $<"
+	$(Q)$(CUDA_HOME)/bin/nvcc $(NVCCFLAGS) -MMD -MP -c $< -o $@
+else
 # CUDA sources for the host: cusim runs them. Under ThreadSanitizer cusim itself stays uninstrumented: it tells the
 # sanitizer which GPU thread runs, and its own switching must not be seen.
 $(BUILD)/obj/%.o: %.cu $(BUILD)/flags.txt | $(BUILD)/deps.ok
 	@mkdir -p $(@D); echo "  c++   $<"
 	$(Q)$(CXX) $(CXXFLAGS_ALL) $(OPT) -MMD -MP -x c++ -c $< -o $@
+endif
 ifneq ($(filter thread,$(SAN)),)
 CXXFLAGS_ALL += -DCUSIM_USE_TSAN
 $(BUILD)/obj/kernels/cuda/sim/%.o: SAN_FLAGS :=
@@ -185,6 +201,6 @@ tsan-run: $(filter $(BUILD)/bin/tests/kernels/%,$(TESTS))
 	@TSAN_OPTIONS="ignore_noninstrumented_modules=1" tests/run.sh --gtest_filter=-*Slow* $^
 
 .PHONY: equations papers help demo test doctor deps deps-all data all debug compdb clean lessons test-fast test-golden test-slow \
-  asan ubsan tsan fuzz check-includes format bench fuzz-run tsan-run always
+  asan ubsan tsan cuda-check fuzz check-includes format bench fuzz-run tsan-run always
 .SECONDARY:
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

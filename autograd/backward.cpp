@@ -5,6 +5,7 @@
 
 #include "autograd/check.h"
 #include "autograd/tensor.h"
+#include "kernels/residual.h"
 
 namespace chalk {
 namespace {
@@ -84,7 +85,8 @@ void run_backward(const Tensor& y, const Tensor& dy) {
 
   NoGrad no_grad;  // backward kernels are not themselves differentiated
   const Tensor y_grad = y.grad();
-  for (int64_t i = 0; i < dy.numel(); ++i) y_grad.data()[i] += dy.data()[i];
+  auto* accumulate = pick(y.device(), plain::accumulate<float>, cpu::accumulate, cuda::accumulate);
+  accumulate(y_grad.data(), dy.data(), dy.numel());
 
   while (!order.empty()) {
     const std::shared_ptr<History> h = std::move(order.back());

@@ -3,7 +3,6 @@
 #include "autograd/tensor.h"
 
 #include <algorithm>
-#include <cstring>
 #include <limits>
 
 #include "autograd/check.h"
@@ -56,7 +55,7 @@ Tensor Tensor::from(Shape shape, const std::vector<float>& values, Device device
   Tensor t = empty(std::move(shape), device);
   check(t.numel() == int64_t(values.size()), "Tensor::from: shape {} has {} numbers but {} were given",
         to_string(t.shape), t.numel(), values.size());
-  std::copy(values.begin(), values.end(), t.data());
+  copy_memory(t.data(), device, values.data(), Device::CPU, t.numel() * int64_t(sizeof(float)));
   return t;
 }
 
@@ -72,21 +71,27 @@ int64_t Tensor::dim(int64_t axis) const {
 
 float Tensor::item() const {
   check(defined() && numel() == 1, "item(): the tensor has shape {}, not one number", to_string(shape));
-  return data()[0];
+  float value;
+  copy_memory(&value, Device::CPU, data(), device(), sizeof value);
+  return value;
 }
 
 std::vector<float> Tensor::to_vector() const {
-  return std::vector<float>(data(), data() + numel());
+  std::vector<float> values(static_cast<size_t>(numel()));
+  if (!values.empty())
+    copy_memory(values.data(), Device::CPU, data(), device(), numel() * int64_t(sizeof(float)));
+  return values;
 }
 
 void Tensor::copy_from(const Tensor& other) const {
   check(shape == other.shape, "copy_from: cannot copy shape {} into shape {}", to_string(other.shape),
         to_string(shape));
-  if (numel() > 0) std::memcpy(data(), other.data(), size_t(numel()) * sizeof(float));
+  if (numel() > 0)
+    copy_memory(data(), device(), other.data(), other.device(), numel() * int64_t(sizeof(float)));
 }
 
 void Tensor::fill(float value) const {
-  std::fill(data(), data() + numel(), value);
+  fill_memory(data(), value, numel(), device());
 }
 
 void Tensor::set_requires_grad(bool on) {
@@ -127,7 +132,7 @@ Tensor Tensor::clone() const {
 Tensor Tensor::to(Device device) const {
   if (this->device() == device) return *this;
   Tensor t = empty(shape, device);
-  t.copy_from(*this);  // plain and cpu share the host's memory
+  t.copy_from(*this);
   return t;
 }
 

@@ -44,7 +44,7 @@ struct Tensor {
   std::shared_ptr<History> history;  // null: this tensor takes no part in backprop
 
   bool defined() const { return storage != nullptr; }
-  float* data() const { return storage->data; }
+  float* data() const { return storage->data; }  // of a CUDA tensor: for kernels only, use to_vector()
   Device device() const { return storage ? storage->device : throw_undefined(); }
   int64_t numel() const { return storage ? storage->count : 0; }
   int64_t rank() const { return int64_t(shape.size()); }

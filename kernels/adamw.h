@@ -25,6 +25,10 @@ void adamw_step(T* w, T* m, T* v, const T* grad, int64_t count, const AdamWStep&
 namespace cpu {
 void adamw_step(float* w, float* m, float* v, const float* grad, int64_t count, const AdamWStep& step);
 }  // namespace cpu
+
+namespace cuda {  // all pointers are device pointers
+void adamw_step(float* w, float* m, float* v, const float* grad, int64_t count, const AdamWStep& step);
+}  // namespace cuda
 }  // namespace chalk
 
 #include "kernels/plain/adamw.h"

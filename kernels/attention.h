@@ -27,7 +27,7 @@ struct AttentionShape {
 struct KeyRange {
   int64_t first, last;
 };
-inline KeyRange allowed_keys(const AttentionShape& s, int64_t i) {
+constexpr KeyRange allowed_keys(const AttentionShape& s, int64_t i) {
   const int64_t position = i + (s.Tk - s.Tq);
   const int64_t first = s.window > 0 ? std::max<int64_t>(0, position - s.window + 1) : 0;
   const int64_t last = s.causal ? std::min(s.Tk, position + 1) : s.Tk;
@@ -62,6 +62,14 @@ void attention_backward(float* dq, float* dk, float* dv, const float* dy, const 
                         const float* v, const float* y, const float* lse, float* workspace,
                         const AttentionShape& shape);
 }  // namespace cpu
+
+namespace cuda {  // all pointers are device pointers
+void attention_forward(float* y, float* lse, const float* q, const float* k, const float* v,
+                       const AttentionShape& shape);
+void attention_backward(float* dq, float* dk, float* dv, const float* dy, const float* q, const float* k,
+                        const float* v, const float* y, const float* lse, float* workspace,
+                        const AttentionShape& shape);
+}  // namespace cuda
 }  // namespace chalk
 
 #include "kernels/plain/attention.h"

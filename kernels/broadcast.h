@@ -31,6 +31,14 @@ void mul_forward(float* y, const float* a, const float* b, const BroadcastShape&
 void mul_backward(float* da, float* db, const float* dy, const float* a, const float* b,
                   const BroadcastShape& shape);
 }  // namespace cpu
+
+namespace cuda {  // all pointers are device pointers
+void add_forward(float* y, const float* a, const float* b, const BroadcastShape& shape);
+void add_backward(float* da, float* db, const float* dy, const BroadcastShape& shape);
+void mul_forward(float* y, const float* a, const float* b, const BroadcastShape& shape);
+void mul_backward(float* da, float* db, const float* dy, const float* a, const float* b,
+                  const BroadcastShape& shape);
+}  // namespace cuda
 }  // namespace chalk
 
 #include "kernels/plain/broadcast.h"

@@ -23,6 +23,13 @@ void columns_copy(float* y, int64_t y_width, int64_t y_start, const float* x, in
 void columns_add(float* y, int64_t y_width, int64_t y_start, const float* x, int64_t x_width, int64_t x_start,
                  int64_t N, int64_t C);
 }  // namespace cpu
+
+namespace cuda {  // all pointers are device pointers
+void columns_copy(float* y, int64_t y_width, int64_t y_start, const float* x, int64_t x_width,
+                  int64_t x_start, int64_t N, int64_t C);
+void columns_add(float* y, int64_t y_width, int64_t y_start, const float* x, int64_t x_width, int64_t x_start,
+                 int64_t N, int64_t C);
+}  // namespace cuda
 }  // namespace chalk
 
 #include "kernels/plain/columns.h"

@@ -32,6 +32,13 @@ void cross_entropy_forward(float* loss, float* log_sum, const float* logits, con
 void cross_entropy_backward(float* dlogits, const float* dloss, const float* logits, const float* log_sum,
                             const int32_t* targets, int32_t ignore_index, int64_t N, int64_t V);
 }  // namespace cpu
+
+namespace cuda {  // all pointers are device pointers
+void cross_entropy_forward(float* loss, float* log_sum, const float* logits, const int32_t* targets,
+                           int32_t ignore_index, int64_t N, int64_t V);
+void cross_entropy_backward(float* dlogits, const float* dloss, const float* logits, const float* log_sum,
+                            const int32_t* targets, int32_t ignore_index, int64_t N, int64_t V);
+}  // namespace cuda
 }  // namespace chalk
 
 #include "kernels/plain/cross_entropy.h"

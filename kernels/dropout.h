@@ -18,6 +18,11 @@ namespace cpu {
 void dropout_forward(float* y, const float* x, int64_t count, float p, uint64_t seed);
 void dropout_backward(float* dx, const float* dy, int64_t count, float p, uint64_t seed);
 }  // namespace cpu
+
+namespace cuda {  // all pointers are device pointers
+void dropout_forward(float* y, const float* x, int64_t count, float p, uint64_t seed);
+void dropout_backward(float* dx, const float* dy, int64_t count, float p, uint64_t seed);
+}  // namespace cuda
 }  // namespace chalk
 
 #include "kernels/plain/dropout.h"

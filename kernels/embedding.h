@@ -23,6 +23,11 @@ namespace cpu {
 void embedding_forward(float* y, const float* weight, const int32_t* ids, int64_t N, int64_t C);
 void embedding_backward(float* dweight, const float* dy, const int32_t* ids, int64_t N, int64_t V, int64_t C);
 }  // namespace cpu
+
+namespace cuda {  // all pointers are device pointers
+void embedding_forward(float* y, const float* weight, const int32_t* ids, int64_t N, int64_t C);
+void embedding_backward(float* dweight, const float* dy, const int32_t* ids, int64_t N, int64_t V, int64_t C);
+}  // namespace cuda
 }  // namespace chalk
 
 #include "kernels/plain/embedding.h"

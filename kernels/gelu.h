@@ -26,6 +26,13 @@ void gelu_tanh_backward(float* dx, const float* dy, const float* x, int64_t coun
 void gelu_erf_forward(float* y, const float* x, int64_t count);
 void gelu_erf_backward(float* dx, const float* dy, const float* x, int64_t count);
 }  // namespace cpu
+
+namespace cuda {  // all pointers are device pointers
+void gelu_tanh_forward(float* y, const float* x, int64_t count);
+void gelu_tanh_backward(float* dx, const float* dy, const float* x, int64_t count);
+void gelu_erf_forward(float* y, const float* x, int64_t count);
+void gelu_erf_backward(float* dx, const float* dy, const float* x, int64_t count);
+}  // namespace cuda
 }  // namespace chalk
 
 #include "kernels/plain/gelu.h"

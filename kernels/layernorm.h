@@ -33,6 +33,13 @@ void layernorm_forward(float* y, float* mean, float* rstd, const float* x, const
 void layernorm_backward(float* dx, float* dweight, float* dbias, const float* dy, const float* x,
                         const float* weight, const float* mean, const float* rstd, int64_t N, int64_t C);
 }  // namespace cpu
+
+namespace cuda {  // all pointers are device pointers
+void layernorm_forward(float* y, float* mean, float* rstd, const float* x, const float* weight,
+                       const float* bias, int64_t N, int64_t C, float eps);
+void layernorm_backward(float* dx, float* dweight, float* dbias, const float* dy, const float* x,
+                        const float* weight, const float* mean, const float* rstd, int64_t N, int64_t C);
+}  // namespace cuda
 }  // namespace chalk
 
 #include "kernels/plain/layernorm.h"

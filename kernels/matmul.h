@@ -30,6 +30,12 @@ void matmul(float* y, const float* a, const float* b, const float* bias, const M
             float* workspace);
 int64_t matmul_workspace(const MatmulShape& shape);
 }  // namespace cpu
+
+namespace cuda {  // all pointers are device pointers
+void matmul(float* y, const float* a, const float* b, const float* bias, const MatmulShape& shape,
+            float* workspace);
+int64_t matmul_workspace(const MatmulShape& shape);
+}  // namespace cuda
 }  // namespace chalk
 
 #include "kernels/plain/matmul.h"

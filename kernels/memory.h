@@ -16,9 +16,19 @@ struct MemoryCounters {
 };
 
 // A 64-byte aligned block of at least `bytes` bytes, contents undefined. Throws std::bad_alloc. bytes = 0 gives null.
+// Plain and CPU blocks are host memory; CUDA blocks are the device's and must not be touched by host code.
 void* allocate_memory(int64_t bytes, Device device);
-// Returns a block; `bytes` must be what it was allocated with.
+// Returns a block; `bytes` must be what it was allocated with. A CUDA block may be handed on before the kernels that use it
+// have run: everything goes through one stream, in order.
 void release_memory(void* block, int64_t bytes, Device device);
+
+// Host memory that a GPU reads by itself (page-locked): copies from it do not wait. From the same cache and counters.
+void* allocate_pinned_memory(int64_t bytes);
+void release_pinned_memory(void* block, int64_t bytes);
+
+// Copies between devices, in order with the kernels. Returns when `from` may be reused and, on the host, `to` be read.
+void copy_memory(void* to, Device to_device, const void* from, Device from_device, int64_t bytes);
+void fill_memory(float* y, float value, int64_t count, Device device);
 
 MemoryCounters memory_counters();
 void reset_peak_memory();

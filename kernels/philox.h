@@ -8,8 +8,8 @@
 
 namespace chalk {
 
-// Four random words for one counter value.
-inline std::array<uint32_t, 4> philox(uint64_t seed, uint64_t counter) {
+// Four random words for one counter value. (constexpr also lets a GPU kernel call it.)
+constexpr std::array<uint32_t, 4> philox(uint64_t seed, uint64_t counter) {
   uint32_t c0 = uint32_t(counter), c1 = uint32_t(counter >> 32), c2 = 0, c3 = 0;
   uint32_t k0 = uint32_t(seed), k1 = uint32_t(seed >> 32);
   for (int round = 0; round < 10; ++round) {
@@ -31,8 +31,11 @@ inline uint32_t random_word(uint64_t seed, uint64_t i) {
 }
 
 // Uniform in [0, 1): 24 bits, exact in float.
+constexpr float uniform_of_word(uint32_t word) {
+  return float(word >> 8) * 0x1p-24f;
+}
 inline float random_uniform(uint64_t seed, uint64_t i) {
-  return float(random_word(seed, i) >> 8) * 0x1p-24f;
+  return uniform_of_word(random_word(seed, i));
 }
 
 // Standard normal by Box–Muller: numbers 2j and 2j + 1 share one pair of uniforms.

@@ -31,6 +31,14 @@ void sum_squares(float* y, const float* x, int64_t count);
 void sum_rows(float* y, const float* x, int64_t N, int64_t C);
 void scale(float* y, const float* x, float factor, int64_t count);
 }  // namespace cpu
+
+namespace cuda {  // all pointers are device pointers
+void sum(float* y, const float* x, int64_t count);
+void sum_backward(float* dx, const float* dy, float scale, int64_t count);
+void sum_squares(float* y, const float* x, int64_t count);
+void sum_rows(float* y, const float* x, int64_t N, int64_t C);
+void scale(float* y, const float* x, float factor, int64_t count);
+}  // namespace cuda
 }  // namespace chalk
 
 #include "kernels/plain/reduce.h"

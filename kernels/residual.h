@@ -17,6 +17,11 @@ namespace cpu {
 void residual_forward(float* y, const float* a, const float* b, int64_t count);
 void accumulate(float* dx, const float* dy, int64_t count);
 }  // namespace cpu
+
+namespace cuda {  // all pointers are device pointers
+void residual_forward(float* y, const float* a, const float* b, int64_t count);
+void accumulate(float* dx, const float* dy, int64_t count);
+}  // namespace cuda
 }  // namespace chalk
 
 #include "kernels/plain/residual.h"

@@ -28,6 +28,13 @@ void rmsnorm_forward(float* y, float* rstd, const float* x, const float* weight,
 void rmsnorm_backward(float* dx, float* dweight, const float* dy, const float* x, const float* weight,
                       const float* rstd, int64_t N, int64_t C);
 }  // namespace cpu
+
+namespace cuda {  // all pointers are device pointers
+void rmsnorm_forward(float* y, float* rstd, const float* x, const float* weight, int64_t N, int64_t C,
+                     float eps);
+void rmsnorm_backward(float* dx, float* dweight, const float* dy, const float* x, const float* weight,
+                      const float* rstd, int64_t N, int64_t C);
+}  // namespace cuda
 }  // namespace chalk
 
 #include "kernels/plain/rmsnorm.h"

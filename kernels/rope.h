@@ -46,6 +46,13 @@ void rope_forward(float* y, const float* x, const float* cos, const float* sin, 
 void rope_backward(float* dx, const float* dy, const float* cos, const float* sin, int64_t B, int64_t time,
                    int64_t H, int64_t D, bool interleaved);
 }  // namespace cpu
+
+namespace cuda {  // all pointers are device pointers
+void rope_forward(float* y, const float* x, const float* cos, const float* sin, int64_t B, int64_t time,
+                  int64_t H, int64_t D, bool interleaved);
+void rope_backward(float* dx, const float* dy, const float* cos, const float* sin, int64_t B, int64_t time,
+                   int64_t H, int64_t D, bool interleaved);
+}  // namespace cuda
 }  // namespace chalk
 
 #include "kernels/plain/rope.h"

@@ -17,6 +17,11 @@ namespace cpu {
 void silu_forward(float* y, const float* x, int64_t count);
 void silu_backward(float* dx, const float* dy, const float* x, int64_t count);
 }  // namespace cpu
+
+namespace cuda {  // all pointers are device pointers
+void silu_forward(float* y, const float* x, int64_t count);
+void silu_backward(float* dx, const float* dy, const float* x, int64_t count);
+}  // namespace cuda
 }  // namespace chalk
 
 #include "kernels/plain/silu.h"

@@ -26,6 +26,13 @@ void softmax_backward(float* dx, const float* dy, const float* y, int64_t N, int
 void log_softmax_forward(float* y, const float* x, int64_t N, int64_t C);
 void log_softmax_backward(float* dx, const float* dy, const float* y, int64_t N, int64_t C);
 }  // namespace cpu
+
+namespace cuda {  // all pointers are device pointers
+void softmax_forward(float* y, const float* x, int64_t N, int64_t C);
+void softmax_backward(float* dx, const float* dy, const float* y, int64_t N, int64_t C);
+void log_softmax_forward(float* y, const float* x, int64_t N, int64_t C);
+void log_softmax_backward(float* dx, const float* dy, const float* y, int64_t N, int64_t C);
+}  // namespace cuda
 }  // namespace chalk
 
 #include "kernels/plain/softmax.h"

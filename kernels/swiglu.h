@@ -20,6 +20,12 @@ void swiglu_forward(float* y, const float* gate, const float* up, int64_t count)
 void swiglu_backward(float* dgate, float* dup, const float* dy, const float* gate, const float* up,
                      int64_t count);
 }  // namespace cpu
+
+namespace cuda {  // all pointers are device pointers
+void swiglu_forward(float* y, const float* gate, const float* up, int64_t count);
+void swiglu_backward(float* dgate, float* dup, const float* dy, const float* gate, const float* up,
+                     int64_t count);
+}  // namespace cuda
 }  // namespace chalk
 
 #include "kernels/plain/swiglu.h"

@@ -15,6 +15,11 @@ namespace cpu {
 void transpose_forward(float* y, const float* x, int64_t B, int64_t M, int64_t N);
 void transpose_backward(float* dx, const float* dy, int64_t B, int64_t M, int64_t N);
 }  // namespace cpu
+
+namespace cuda {  // all pointers are device pointers
+void transpose_forward(float* y, const float* x, int64_t B, int64_t M, int64_t N);
+void transpose_backward(float* dx, const float* dy, int64_t B, int64_t M, int64_t N);
+}  // namespace cuda
 }  // namespace chalk
 
 #include "kernels/plain/transpose.h"

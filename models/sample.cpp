@@ -26,7 +26,8 @@ int32_t sample_token(const float* logits, int64_t V, const SampleOptions& option
 
   // p ∝ e^((logit − max) / temperature)
   std::vector<double> p;
-  for (int32_t id : order) p.push_back(std::exp((double(logits[id]) - double(logits[best])) / options.temperature));
+  for (int32_t id : order)
+    p.push_back(std::exp((double(logits[id]) - double(logits[best])) / options.temperature));
   double total = std::accumulate(p.begin(), p.end(), 0.0);
   if (options.top_p < 1) {
     double mass = 0;
@@ -43,18 +44,20 @@ int32_t sample_token(const float* logits, int64_t V, const SampleOptions& option
   return order[p.size() - 1];
 }
 
-std::vector<int32_t> generate(LanguageModel& model, const std::vector<int32_t>& prompt, const SampleOptions& options,
-                              const std::function<bool(int32_t id)>& on_token) {
+std::vector<int32_t> generate(LanguageModel& model, const std::vector<int32_t>& prompt,
+                              const SampleOptions& options, const std::function<bool(int32_t id)>& on_token) {
   const int64_t context = model.context_length(), V = model.vocab_size();
   if (prompt.empty()) throw UsageError("the prompt is empty: there is nothing to continue");
   for (int32_t id : prompt) {
-    if (id < 0 || id >= V) throw UsageError(fmt::format("id {} of the prompt is outside the vocabulary [0, {})", id, V));
+    if (id < 0 || id >= V)
+      throw UsageError(fmt::format("id {} of the prompt is outside the vocabulary [0, {})", id, V));
   }
   const int64_t length = int64_t(prompt.size()) + options.max_new_tokens;
   if (length > context && !options.slide) {
-    throw UsageError(fmt::format("{} prompt tokens and {} new ones do not fit the model's context of {}; ask for fewer, "
-                                 "or let the window slide (--window slide)",
-                                 prompt.size(), options.max_new_tokens, context));
+    throw UsageError(
+        fmt::format("{} prompt tokens and {} new ones do not fit the model's context of {}; ask for fewer, "
+                    "or let the window slide (--window slide)",
+                    prompt.size(), options.max_new_tokens, context));
   }
 
   NoGrad no_grad;
@@ -68,7 +71,8 @@ std::vector<int32_t> generate(LanguageModel& model, const std::vector<int32_t>& 
     } else {  // every position has moved: nothing in the cache can be used again
       logits = model.forward({{1, context}, {ids.end() - context, ids.end()}});
     }
-    const float* last = logits.data() + logits.numel() - V;
+    const Tensor host = logits.to(Device::CPU);
+    const float* last = host.data() + host.numel() - V;
     const int32_t id = sample_token(last, V, options, random_uniform(options.seed, uint64_t(i)));
     ids.push_back(id);
     fresh.push_back(id);

@@ -27,7 +27,8 @@ std::vector<std::unique_ptr<Optimizer>> make_optimizers(const std::vector<NamedT
   if (o.optimizer == "adamw") {
     optimizers.push_back(std::make_unique<AdamW>(parameters, adamw));
   } else if (o.optimizer == "sgd") {
-    const SGD::Options sgd{.lr = float(o.lr), .momentum = float(o.momentum), .weight_decay = float(o.weight_decay)};
+    const SGD::Options sgd{
+        .lr = float(o.lr), .momentum = float(o.momentum), .weight_decay = float(o.weight_decay)};
     optimizers.push_back(std::make_unique<SGD>(parameters, sgd));
   } else if (o.optimizer == "muon") {
     const std::string block_word = model.block_prefix(0).substr(0, model.block_prefix(0).find('.') + 1);
@@ -74,7 +75,8 @@ StepResult Trainer::train_step(const std::function<Batch(int64_t index)>& batch)
     loss.backward();  // adds to what earlier batches of this step left in grad()
   }
   model.training = false;
-  check(std::isfinite(result.loss), "the loss of step {} is not finite: lower the learning rate or clip harder", step);
+  check(std::isfinite(result.loss),
+        "the loss of step {} is not finite: lower the learning rate or clip harder", step);
 
   result.grad_norm = gradient_norm(parameters);
   result.lr_factor = schedule.factor(step);
@@ -86,16 +88,18 @@ StepResult Trainer::train_step(const std::function<Batch(int64_t index)>& batch)
   return result;
 }
 
-double validation_loss(LanguageModel& model, int64_t count, const std::function<Batch(int64_t index)>& batch) {
+double validation_loss(LanguageModel& model, int64_t count,
+                       const std::function<Batch(int64_t index)>& batch) {
   NoGrad no_grad;
   double sum = 0;
   int64_t tokens = 0;
   for (int64_t i = 0; i < count; ++i) {
     const Batch b = batch(i);
     const Tensor rows = cross_entropy_rows(model.forward({{b.B, b.T}, b.ids}), b.targets);
-    for (int64_t n = 0; n < rows.numel(); ++n) {
-      if (b.targets[size_t(n)] == ignore_index) continue;
-      sum += double(rows.data()[n]);
+    const std::vector<float> losses = rows.to_vector();
+    for (size_t n = 0; n < losses.size(); ++n) {
+      if (b.targets[n] == ignore_index) continue;
+      sum += double(losses[n]);
       tokens += 1;
     }
   }
@@ -106,11 +110,13 @@ double validation_loss(LanguageModel& model, int64_t count, const std::function<
 
 void Trainer::save_state(const std::string& folder) const {
   std::vector<ArrayView> arrays;
+  std::vector<Tensor> on_host;  // what the arrays look at
   nlohmann::ordered_json optimizer_steps = nlohmann::ordered_json::array();
   for (const auto& optimizer : optimizers) {
     optimizer_steps.push_back(optimizer->steps);
     optimizer->visit_state([&](const std::string& name, const Tensor& state) {
-      const auto* bytes = reinterpret_cast<const uint8_t*>(state.data());
+      on_host.push_back(state.device() == Device::CUDA ? state.to(Device::CPU) : state);
+      const auto* bytes = reinterpret_cast<const uint8_t*>(on_host.back().data());
       arrays.push_back({name, DType::F32, state.shape, {bytes, size_t(state.numel()) * sizeof(float)}});
     });
   }
@@ -134,18 +140,21 @@ void Trainer::load_state(const std::string& folder) {
   const int64_t saved_step = get_int(state, state_path, "global_step", 0, int64_t(1) << 40);
   const auto counts = state.find("optimizer_steps");
   if (counts == state.end() || !counts->is_array() || counts->size() != optimizers.size()) {
-    throw FileError(state_path, "optimizer_steps", fmt::format("expected a list of {} numbers", optimizers.size()));
+    throw FileError(state_path, "optimizer_steps",
+                    fmt::format("expected a list of {} numbers", optimizers.size()));
   }
 
   const std::string path = join_path(folder, "optimizer.safetensors");
   const Safetensors file = read_safetensors(path);
   for (size_t i = 0; i < optimizers.size(); ++i) {
-    if (!(*counts)[i].is_number_integer()) throw FileError(state_path, "optimizer_steps", "not whole numbers");
+    if (!(*counts)[i].is_number_integer())
+      throw FileError(state_path, "optimizer_steps", "not whole numbers");
     optimizers[i]->steps = (*counts)[i].get<int64_t>();
     optimizers[i]->visit_state([&](const std::string& name, const Tensor& tensor) {
       const ArrayView& array = file.at(name);
       if (array.shape != tensor.shape) {
-        throw FileError(path, name, "has shape " + to_string(array.shape) + ", expected " + to_string(tensor.shape));
+        throw FileError(path, name,
+                        "has shape " + to_string(array.shape) + ", expected " + to_string(tensor.shape));
       }
       tensor.copy_from(Tensor::from(tensor.shape, to_floats(array), tensor.device()));
     });

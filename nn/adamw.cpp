@@ -26,7 +26,7 @@ void AdamW::step(double lr_factor, double grad_scale) {
                          .weight_decay = w.rank() >= 2 ? options.weight_decay : options.vector_weight_decay,
                          .t = steps,
                          .grad_scale = float(grad_scale)};
-    auto* kernel = pick(w.device(), plain::adamw_step<float>, cpu::adamw_step);
+    auto* kernel = pick(w.device(), plain::adamw_step<float>, cpu::adamw_step, cuda::adamw_step);
     kernel(w.data(), m[i].data(), v[i].data(), w.grad().data(), w.numel(), step);
   }
 }

@@ -13,7 +13,7 @@ namespace {
 // rows (B, T, W) into buffer (B, capacity, W) from row `start` on.
 void store_rows(const Tensor& buffer, const Tensor& rows, int64_t start) {
   const int64_t width = rows.dim(2), new_width = rows.dim(1) * width, row_width = buffer.dim(1) * width;
-  auto* kernel = pick(rows.device(), plain::columns_copy<float>, cpu::columns_copy);
+  auto* kernel = pick(rows.device(), plain::columns_copy<float>, cpu::columns_copy, cuda::columns_copy);
   kernel(buffer.data(), row_width, start * width, rows.data(), new_width, 0, rows.dim(0), new_width);
 }
 

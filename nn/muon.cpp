@@ -15,7 +15,7 @@ Tensor newton_schulz(const Tensor& u, int steps) {
   constexpr float a = 3.4445f, b = -4.7750f, c = 2.0315f;
   const bool tall = u.dim(0) > u.dim(1);  // work on the short side: A is min(rows, cols)²
   Tensor norm = Tensor::empty({1}, u.device());
-  auto* sum_squares = pick(u.device(), plain::sum_squares<float>, cpu::sum_squares);
+  auto* sum_squares = pick(u.device(), plain::sum_squares<float>, cpu::sum_squares, cuda::sum_squares);
   sum_squares(norm.data(), u.data(), u.numel());
 
   Tensor X = scale(tall ? transpose(u) : u, float(1 / (std::sqrt(double(norm.item())) + 1e-7)));

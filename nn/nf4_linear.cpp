@@ -25,7 +25,7 @@ struct NF4LinearNode : Node {
     }
     // dbias += Σ_rows dy
     if (float* dbias = bias.defined() ? grad_or_null(bias) : nullptr) {
-      auto* kernel = pick(x.device(), plain::sum_rows<float>, cpu::sum_rows);
+      auto* kernel = pick(x.device(), plain::sum_rows<float>, cpu::sum_rows, cuda::sum_rows);
       kernel(dbias, dy.data(), N, view.out);
     }
   }

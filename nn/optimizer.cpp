@@ -38,7 +38,7 @@ double gradient_norm(const std::vector<NamedTensor>& parameters) {
     if (!p.tensor.has_grad()) continue;
     const Tensor g = p.tensor.grad();
     Tensor y = Tensor::empty({1}, g.device());
-    auto* kernel = pick(g.device(), plain::sum_squares<float>, cpu::sum_squares);
+    auto* kernel = pick(g.device(), plain::sum_squares<float>, cpu::sum_squares, cuda::sum_squares);
     kernel(y.data(), g.data(), g.numel());
     squares += double(y.item());
   }

@@ -137,7 +137,7 @@ void PagedAdamW::step(double lr_factor, double grad_scale) {
                          .t = steps,
                          .grad_scale = float(grad_scale)};
     const Tensor grad = w.grad();
-    auto* kernel = pick(w.device(), plain::adamw_step<float>, cpu::adamw_step);
+    auto* kernel = pick(w.device(), plain::adamw_step<float>, cpu::adamw_step, cuda::adamw_step);
     for_each_piece(i, [&](int64_t page, int64_t inside, int64_t begin, int64_t n) {
       const int64_t m_page = 2 * page, v_page = m_page + 1;
       pool.touch(m_page);

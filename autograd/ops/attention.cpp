@@ -49,7 +49,8 @@ struct AttentionNode : Node {
   std::vector<Tensor> inputs() const override { return {q, k, v}; }
   void backward(const Tensor& dy) override {
     const Tensor workspace = workspace_of(attention_backward_workspace(shape), q.device());
-    auto* kernel = pick(q.device(), plain::attention_backward<float>, cpu::attention_backward);
+    auto* kernel =
+        pick(q.device(), plain::attention_backward<float>, cpu::attention_backward, cuda::attention_backward);
     kernel(grad_or_null(q), grad_or_null(k), grad_or_null(v), dy.data(), q.data(), k.data(), v.data(),
            y.data(), lse.data(), workspace.data(), shape);
   }
@@ -59,7 +60,8 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, const Attent
   const AttentionShape shape = shape_of(q, k, v, k.rank() == 3 ? k.dim(1) : 0, options);
   Tensor y = Tensor::empty(q.shape, q.device());
   Tensor lse = Tensor::empty({shape.B, shape.H, shape.Tq}, q.device());
-  auto* kernel = pick(q.device(), plain::attention_forward<float>, cpu::attention_forward);
+  auto* kernel =
+      pick(q.device(), plain::attention_forward<float>, cpu::attention_forward, cuda::attention_forward);
   kernel(y.data(), lse.data(), q.data(), k.data(), v.data(), shape);
   if (wants_grad({q, k, v})) {
     auto node = std::make_shared<AttentionNode>();
@@ -74,7 +76,8 @@ Tensor attention_cached(const Tensor& q, const Tensor& k, const Tensor& v, int64
   const AttentionShape shape = shape_of(q, k, v, length, options);
   Tensor y = Tensor::empty(q.shape, q.device());
   Tensor lse = Tensor::empty({shape.B, shape.H, shape.Tq}, q.device());
-  auto* kernel = pick(q.device(), plain::attention_forward<float>, cpu::attention_forward);
+  auto* kernel =
+      pick(q.device(), plain::attention_forward<float>, cpu::attention_forward, cuda::attention_forward);
   kernel(y.data(), lse.data(), q.data(), k.data(), v.data(), shape);
   return y;
 }

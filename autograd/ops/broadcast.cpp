@@ -42,7 +42,7 @@ struct ResidualNode : Node {
   const char* name() const override { return "residual"; }
   std::vector<Tensor> inputs() const override { return {a, b}; }
   void backward(const Tensor& dy) override {
-    auto* kernel = pick(a.device(), plain::accumulate<float>, cpu::accumulate);
+    auto* kernel = pick(a.device(), plain::accumulate<float>, cpu::accumulate, cuda::accumulate);
     if (float* da = grad_or_null(a)) kernel(da, dy.data(), dy.numel());
     if (float* db = grad_or_null(b)) kernel(db, dy.data(), dy.numel());
   }
@@ -55,7 +55,7 @@ struct AddNode : Node {
   const char* name() const override { return "add"; }
   std::vector<Tensor> inputs() const override { return {a, b}; }
   void backward(const Tensor& dy) override {
-    auto* kernel = pick(a.device(), plain::add_backward<float>, cpu::add_backward);
+    auto* kernel = pick(a.device(), plain::add_backward<float>, cpu::add_backward, cuda::add_backward);
     kernel(grad_or_null(a), grad_or_null(b), dy.data(), shape);
   }
 };
@@ -65,7 +65,8 @@ Tensor add(const Tensor& a, const Tensor& b) {
   const BroadcastShape shape = broadcast("add", a, b, y_shape);
   Tensor y = Tensor::empty(y_shape, a.device());
   if (a.shape == b.shape) {
-    auto* kernel = pick(a.device(), plain::residual_forward<float>, cpu::residual_forward);
+    auto* kernel =
+        pick(a.device(), plain::residual_forward<float>, cpu::residual_forward, cuda::residual_forward);
     kernel(y.data(), a.data(), b.data(), y.numel());
     if (wants_grad({a, b})) {
       auto node = std::make_shared<ResidualNode>();
@@ -74,7 +75,7 @@ Tensor add(const Tensor& a, const Tensor& b) {
     }
     return y;
   }
-  auto* kernel = pick(a.device(), plain::add_forward<float>, cpu::add_forward);
+  auto* kernel = pick(a.device(), plain::add_forward<float>, cpu::add_forward, cuda::add_forward);
   kernel(y.data(), a.data(), b.data(), shape);
   if (wants_grad({a, b})) {
     auto node = std::make_shared<AddNode>();
@@ -91,7 +92,7 @@ struct MulNode : Node {
   const char* name() const override { return "mul"; }
   std::vector<Tensor> inputs() const override { return {a, b}; }
   void backward(const Tensor& dy) override {
-    auto* kernel = pick(a.device(), plain::mul_backward<float>, cpu::mul_backward);
+    auto* kernel = pick(a.device(), plain::mul_backward<float>, cpu::mul_backward, cuda::mul_backward);
     kernel(grad_or_null(a), grad_or_null(b), dy.data(), a.data(), b.data(), shape);
   }
 };
@@ -100,7 +101,7 @@ Tensor mul(const Tensor& a, const Tensor& b) {
   Shape y_shape;
   const BroadcastShape shape = broadcast("mul", a, b, y_shape);
   Tensor y = Tensor::empty(y_shape, a.device());
-  auto* kernel = pick(a.device(), plain::mul_forward<float>, cpu::mul_forward);
+  auto* kernel = pick(a.device(), plain::mul_forward<float>, cpu::mul_forward, cuda::mul_forward);
   kernel(y.data(), a.data(), b.data(), shape);
   if (wants_grad({a, b})) {
     auto node = std::make_shared<MulNode>();

@@ -28,7 +28,7 @@ void CheckpointNode::backward(const Tensor& dy) {
   }
   dropout_seeds() = after;
   if (!x.requires_grad()) return;
-  auto* kernel = pick(x.device(), plain::accumulate<float>, cpu::accumulate);
+  auto* kernel = pick(x.device(), plain::accumulate<float>, cpu::accumulate, cuda::accumulate);
   kernel(x.grad().data(), copy.grad().data(), x.numel());
 }
 

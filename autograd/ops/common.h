@@ -4,6 +4,7 @@
 #include "autograd/check.h"
 #include "autograd/ops.h"
 #include "autograd/tensor.h"
+#include "kernels/memory.h"
 
 namespace chalk {
 
@@ -28,6 +29,19 @@ inline void check_vector(const char* op, const char* argument, const Tensor& v, 
   check(v.numel() == x.dim(-1), "{}: {} has shape {} but x has {} channels, shape {}", op, argument,
         to_string(v.shape), x.dim(-1), to_string(x.shape));
 }
+
+// Token ids or targets where the kernels of a device can read them.
+struct DeviceIds {
+  DeviceIds() = default;
+  DeviceIds(const std::vector<int32_t>& values, Device device) : count(int64_t(values.size())) {
+    storage = Tensor::empty({count}, device);  // int32 and float are both four bytes
+    copy_memory(storage.data(), device, values.data(), Device::CPU, count * int64_t(sizeof(int32_t)));
+  }
+  const int32_t* data() const { return reinterpret_cast<const int32_t*>(storage.data()); }
+
+  Tensor storage;
+  int64_t count = 0;
+};
 
 // Scratch for one kernel call, from the caching allocator.
 inline Tensor workspace_of(int64_t bytes, Device device) {

@@ -12,13 +12,14 @@ namespace chalk {
 struct CrossEntropyNode : Node {
   Tensor logits;   // (..., V)
   Tensor log_sum;  // (N)
-  std::vector<int32_t> targets;
+  DeviceIds targets;
 
   const char* name() const override { return "cross_entropy"; }
   std::vector<Tensor> inputs() const override { return {logits}; }
   void backward(const Tensor& dloss) override {
     const int64_t V = logits.dim(-1), N = logits.numel() / V;
-    auto* kernel = pick(logits.device(), plain::cross_entropy_backward<float>, cpu::cross_entropy_backward);
+    auto* kernel = pick(logits.device(), plain::cross_entropy_backward<float>, cpu::cross_entropy_backward,
+                        cuda::cross_entropy_backward);
     kernel(logits.grad().data(), dloss.data(), logits.data(), log_sum.data(), targets.data(), ignore_index, N,
            V);
   }
@@ -35,11 +36,13 @@ Tensor cross_entropy_rows(const Tensor& logits, const std::vector<int32_t>& targ
   }
   Tensor loss = Tensor::empty({N}, logits.device());
   Tensor log_sum = Tensor::empty({N}, logits.device());
-  auto* kernel = pick(logits.device(), plain::cross_entropy_forward<float>, cpu::cross_entropy_forward);
-  kernel(loss.data(), log_sum.data(), logits.data(), targets.data(), ignore_index, N, V);
+  auto* kernel = pick(logits.device(), plain::cross_entropy_forward<float>, cpu::cross_entropy_forward,
+                      cuda::cross_entropy_forward);
+  const DeviceIds on_device(targets, logits.device());
+  kernel(loss.data(), log_sum.data(), logits.data(), on_device.data(), ignore_index, N, V);
   if (wants_grad({logits})) {
     auto node = std::make_shared<CrossEntropyNode>();
-    node->logits = logits, node->log_sum = log_sum, node->targets = targets;
+    node->logits = logits, node->log_sum = log_sum, node->targets = on_device;
     set_history(loss, node);
   }
   return loss;

@@ -8,13 +8,14 @@ namespace chalk {
 
 struct EmbeddingNode : Node {
   Tensor weight;  // (V, C)
-  std::vector<int32_t> ids;
+  DeviceIds ids;
 
   const char* name() const override { return "embedding"; }
   std::vector<Tensor> inputs() const override { return {weight}; }
   void backward(const Tensor& dy) override {
-    auto* kernel = pick(weight.device(), plain::embedding_backward<float>, cpu::embedding_backward);
-    kernel(weight.grad().data(), dy.data(), ids.data(), int64_t(ids.size()), weight.dim(0), weight.dim(1));
+    auto* kernel = pick(weight.device(), plain::embedding_backward<float>, cpu::embedding_backward,
+                        cuda::embedding_backward);
+    kernel(weight.grad().data(), dy.data(), ids.data(), ids.count, weight.dim(0), weight.dim(1));
   }
 };
 
@@ -29,11 +30,13 @@ Tensor embedding(const Tensor& weight, const IntTensor& ids) {
   Shape shape = ids.shape;
   shape.push_back(C);
   Tensor y = Tensor::empty(shape, weight.device());
-  auto* kernel = pick(weight.device(), plain::embedding_forward<float>, cpu::embedding_forward);
-  kernel(y.data(), weight.data(), ids.values.data(), N, C);
+  auto* kernel =
+      pick(weight.device(), plain::embedding_forward<float>, cpu::embedding_forward, cuda::embedding_forward);
+  const DeviceIds on_device(ids.values, weight.device());
+  kernel(y.data(), weight.data(), on_device.data(), N, C);
   if (wants_grad({weight})) {
     auto node = std::make_shared<EmbeddingNode>();
-    node->weight = weight, node->ids = ids.values;
+    node->weight = weight, node->ids = on_device;
     set_history(y, node);
   }
   return y;

@@ -131,7 +131,7 @@ struct QuantizeGradientNode : Node {
       auto* kernel = pick(dy.device(), plain::fake_quant_stochastic<float>, cpu::fake_quant_stochastic);
       kernel(quantized.data(), dy.data(), g.step.data(), g.offset.data(), g.G, g.n, g.low, g.high, seed);
     }
-    auto* add = pick(dy.device(), plain::accumulate<float>, cpu::accumulate);
+    auto* add = pick(dy.device(), plain::accumulate<float>, cpu::accumulate, cuda::accumulate);
     add(x.grad().data(), quantized.data(), x.numel());
   }
 };
@@ -152,7 +152,7 @@ struct StraightThroughNode : Node {
   const char* name() const override { return "straight_through"; }
   std::vector<Tensor> inputs() const override { return {x}; }
   void backward(const Tensor& dy) override {
-    auto* add = pick(dy.device(), plain::accumulate<float>, cpu::accumulate);
+    auto* add = pick(dy.device(), plain::accumulate<float>, cpu::accumulate, cuda::accumulate);
     add(x.grad().data(), dy.data(), x.numel());
   }
 };

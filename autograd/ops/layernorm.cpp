@@ -14,7 +14,8 @@ struct LayerNormNode : Node {
   std::vector<Tensor> inputs() const override { return {x, weight, bias}; }
   void backward(const Tensor& dy) override {
     const int64_t C = x.dim(-1), N = x.numel() / C;
-    auto* kernel = pick(x.device(), plain::layernorm_backward<float>, cpu::layernorm_backward);
+    auto* kernel =
+        pick(x.device(), plain::layernorm_backward<float>, cpu::layernorm_backward, cuda::layernorm_backward);
     kernel(grad_or_null(x), grad_or_null(weight), grad_or_null(bias), dy.data(), x.data(), weight.data(),
            mean.data(), rstd.data(), N, C);
   }
@@ -29,7 +30,8 @@ Tensor layernorm(const Tensor& x, const Tensor& weight, const Tensor& bias, floa
   Tensor y = Tensor::empty(x.shape, x.device());
   Tensor mean = Tensor::empty({N}, x.device());
   Tensor rstd = Tensor::empty({N}, x.device());
-  auto* kernel = pick(x.device(), plain::layernorm_forward<float>, cpu::layernorm_forward);
+  auto* kernel =
+      pick(x.device(), plain::layernorm_forward<float>, cpu::layernorm_forward, cuda::layernorm_forward);
   kernel(y.data(), mean.data(), rstd.data(), x.data(), weight.data(), bias.data(), N, C, eps);
 
   if (wants_grad({x, weight, bias})) {

@@ -11,9 +11,10 @@ namespace {
 // y (M,N) [+]= op(a) · op(b) + bias on y's device, with scratch from the caching allocator.
 void run_matmul(Device device, float* y, const float* a, const float* b, const float* bias,
                 const MatmulShape& shape) {
-  auto* workspace_bytes = pick(device, plain::matmul_workspace, cpu::matmul_workspace);
+  auto* workspace_bytes =
+      pick(device, plain::matmul_workspace, cpu::matmul_workspace, cuda::matmul_workspace);
   const Tensor workspace = workspace_of(workspace_bytes(shape), device);
-  auto* kernel = pick(device, plain::matmul<float>, cpu::matmul);
+  auto* kernel = pick(device, plain::matmul<float>, cpu::matmul, cuda::matmul);
   kernel(y, a, b, bias, shape, workspace.data());
 }
 
@@ -38,7 +39,7 @@ struct LinearNode : Node {
     }
     // dbias += Σ_rows dy
     if (float* dbias = bias.defined() ? grad_or_null(bias) : nullptr) {
-      auto* kernel = pick(x.device(), plain::sum_rows<float>, cpu::sum_rows);
+      auto* kernel = pick(x.device(), plain::sum_rows<float>, cpu::sum_rows, cuda::sum_rows);
       kernel(dbias, dy.data(), rows, out);
     }
   }

@@ -14,7 +14,8 @@ struct RMSNormNode : Node {
   std::vector<Tensor> inputs() const override { return {x, weight}; }
   void backward(const Tensor& dy) override {
     const int64_t C = x.dim(-1), N = x.numel() / C;
-    auto* kernel = pick(x.device(), plain::rmsnorm_backward<float>, cpu::rmsnorm_backward);
+    auto* kernel =
+        pick(x.device(), plain::rmsnorm_backward<float>, cpu::rmsnorm_backward, cuda::rmsnorm_backward);
     kernel(grad_or_null(x), grad_or_null(weight), dy.data(), x.data(), weight.data(), rstd.data(), N, C);
   }
 };
@@ -26,7 +27,7 @@ Tensor rmsnorm(const Tensor& x, const Tensor& weight, float eps) {
 
   Tensor y = Tensor::empty(x.shape, x.device());
   Tensor rstd = Tensor::empty({N}, x.device());
-  auto* kernel = pick(x.device(), plain::rmsnorm_forward<float>, cpu::rmsnorm_forward);
+  auto* kernel = pick(x.device(), plain::rmsnorm_forward<float>, cpu::rmsnorm_forward, cuda::rmsnorm_forward);
   kernel(y.data(), rstd.data(), x.data(), weight.data(), N, C, eps);
 
   if (wants_grad({x, weight})) {

@@ -27,7 +27,7 @@ struct RopeNode : Node {
   const char* name() const override { return "rope"; }
   std::vector<Tensor> inputs() const override { return {x}; }
   void backward(const Tensor& dy) override {
-    auto* kernel = pick(x.device(), plain::rope_backward<float>, cpu::rope_backward);
+    auto* kernel = pick(x.device(), plain::rope_backward<float>, cpu::rope_backward, cuda::rope_backward);
     kernel(x.grad().data(), dy.data(), table.cos.data(), table.sin.data(), x.dim(0), x.dim(1), heads,
            x.dim(2) / heads, table.interleaved);
   }
@@ -43,7 +43,7 @@ Tensor rope(const Tensor& x, const RopeTable& table, int64_t heads) {
   check_same_device("rope", {x, table.cos, table.sin});
 
   Tensor y = Tensor::empty(x.shape, x.device());
-  auto* kernel = pick(x.device(), plain::rope_forward<float>, cpu::rope_forward);
+  auto* kernel = pick(x.device(), plain::rope_forward<float>, cpu::rope_forward, cuda::rope_forward);
   kernel(y.data(), x.data(), table.cos.data(), table.sin.data(), x.dim(0), x.dim(1), heads, D,
          table.interleaved);
   if (wants_grad({x})) {

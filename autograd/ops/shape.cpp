@@ -32,7 +32,7 @@ struct ReshapeNode : Node {
   const char* name() const override { return "reshape"; }
   std::vector<Tensor> inputs() const override { return {x}; }
   void backward(const Tensor& dy) override {
-    auto* kernel = pick(x.device(), plain::accumulate<float>, cpu::accumulate);
+    auto* kernel = pick(x.device(), plain::accumulate<float>, cpu::accumulate, cuda::accumulate);
     kernel(x.grad().data(), dy.data(), dy.numel());
   }
 };
@@ -57,7 +57,8 @@ struct TransposeNode : Node {
   std::vector<Tensor> inputs() const override { return {x}; }
   void backward(const Tensor& dy) override {
     const int64_t M = x.dim(-2), N = x.dim(-1);
-    auto* kernel = pick(x.device(), plain::transpose_backward<float>, cpu::transpose_backward);
+    auto* kernel =
+        pick(x.device(), plain::transpose_backward<float>, cpu::transpose_backward, cuda::transpose_backward);
     kernel(x.grad().data(), dy.data(), x.numel() / (M * N), M, N);
   }
 };
@@ -68,7 +69,8 @@ Tensor transpose(const Tensor& x) {
   Shape shape = x.shape;
   std::swap(shape[shape.size() - 1], shape[shape.size() - 2]);
   Tensor y = Tensor::empty(shape, x.device());
-  auto* kernel = pick(x.device(), plain::transpose_forward<float>, cpu::transpose_forward);
+  auto* kernel =
+      pick(x.device(), plain::transpose_forward<float>, cpu::transpose_forward, cuda::transpose_forward);
   kernel(y.data(), x.data(), x.numel() / (M * N), M, N);
   if (wants_grad({x})) {
     auto node = std::make_shared<TransposeNode>();
@@ -85,7 +87,7 @@ struct SliceNode : Node {
   const char* name() const override { return "slice"; }
   std::vector<Tensor> inputs() const override { return {x}; }
   void backward(const Tensor& dy) override {
-    auto* kernel = pick(x.device(), plain::columns_add<float>, cpu::columns_add);
+    auto* kernel = pick(x.device(), plain::columns_add<float>, cpu::columns_add, cuda::columns_add);
     kernel(x.grad().data(), width, start, dy.data(), length, 0, rows, length);
   }
 };
@@ -101,7 +103,7 @@ Tensor slice(const Tensor& x, int64_t axis, int64_t start, int64_t length) {
   node->start = start * f.unit, node->length = length * f.unit;
 
   Tensor y = Tensor::empty(shape, x.device());
-  auto* kernel = pick(x.device(), plain::columns_copy<float>, cpu::columns_copy);
+  auto* kernel = pick(x.device(), plain::columns_copy<float>, cpu::columns_copy, cuda::columns_copy);
   kernel(y.data(), node->length, 0, x.data(), node->width, node->start, node->rows, node->length);
   if (wants_grad({x})) set_history(y, node);
   return y;
@@ -115,7 +117,7 @@ struct ConcatNode : Node {
   std::vector<Tensor> inputs() const override { return {a, b}; }
   void backward(const Tensor& dy) override {
     const int64_t width = a_width + b_width;
-    auto* kernel = pick(a.device(), plain::columns_add<float>, cpu::columns_add);
+    auto* kernel = pick(a.device(), plain::columns_add<float>, cpu::columns_add, cuda::columns_add);
     if (float* da = grad_or_null(a)) kernel(da, a_width, 0, dy.data(), width, 0, rows, a_width);
     if (float* db = grad_or_null(b)) kernel(db, b_width, 0, dy.data(), width, a_width, rows, b_width);
   }
@@ -136,7 +138,7 @@ Tensor concat(const Tensor& a, const Tensor& b, int64_t axis) {
 
   const int64_t width = node->a_width + node->b_width;
   Tensor y = Tensor::empty(shape, a.device());
-  auto* kernel = pick(a.device(), plain::columns_copy<float>, cpu::columns_copy);
+  auto* kernel = pick(a.device(), plain::columns_copy<float>, cpu::columns_copy, cuda::columns_copy);
   kernel(y.data(), width, 0, a.data(), node->a_width, 0, node->rows, node->a_width);
   kernel(y.data(), width, node->a_width, b.data(), node->b_width, 0, node->rows, node->b_width);
   if (wants_grad({a, b})) set_history(y, node);

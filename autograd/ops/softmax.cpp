@@ -13,7 +13,8 @@ struct SoftmaxNode : Node {
   std::vector<Tensor> inputs() const override { return {x}; }
   void backward(const Tensor& dy) override {
     const int64_t C = x.dim(-1), N = x.numel() / C;
-    auto* kernel = pick(x.device(), plain::softmax_backward<float>, cpu::softmax_backward);
+    auto* kernel =
+        pick(x.device(), plain::softmax_backward<float>, cpu::softmax_backward, cuda::softmax_backward);
     kernel(x.grad().data(), dy.data(), y.data(), N, C);
   }
 };
@@ -21,7 +22,7 @@ struct SoftmaxNode : Node {
 Tensor softmax(const Tensor& x) {
   const int64_t C = last_axis("softmax", x), N = x.numel() / C;
   Tensor y = Tensor::empty(x.shape, x.device());
-  auto* kernel = pick(x.device(), plain::softmax_forward<float>, cpu::softmax_forward);
+  auto* kernel = pick(x.device(), plain::softmax_forward<float>, cpu::softmax_forward, cuda::softmax_forward);
   kernel(y.data(), x.data(), N, C);
   if (wants_grad({x})) {
     auto node = std::make_shared<SoftmaxNode>();
@@ -38,7 +39,8 @@ struct LogSoftmaxNode : Node {
   std::vector<Tensor> inputs() const override { return {x}; }
   void backward(const Tensor& dy) override {
     const int64_t C = x.dim(-1), N = x.numel() / C;
-    auto* kernel = pick(x.device(), plain::log_softmax_backward<float>, cpu::log_softmax_backward);
+    auto* kernel = pick(x.device(), plain::log_softmax_backward<float>, cpu::log_softmax_backward,
+                        cuda::log_softmax_backward);
     kernel(x.grad().data(), dy.data(), y.data(), N, C);
   }
 };
@@ -46,7 +48,8 @@ struct LogSoftmaxNode : Node {
 Tensor log_softmax(const Tensor& x) {
   const int64_t C = last_axis("log_softmax", x), N = x.numel() / C;
   Tensor y = Tensor::empty(x.shape, x.device());
-  auto* kernel = pick(x.device(), plain::log_softmax_forward<float>, cpu::log_softmax_forward);
+  auto* kernel = pick(x.device(), plain::log_softmax_forward<float>, cpu::log_softmax_forward,
+                      cuda::log_softmax_forward);
   kernel(y.data(), x.data(), N, C);
   if (wants_grad({x})) {
     auto node = std::make_shared<LogSoftmaxNode>();

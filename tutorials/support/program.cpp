@@ -9,6 +9,7 @@
 #include <new>
 
 #include "autograd/check.h"
+#include "kernels/cuda/runtime.h"
 
 namespace chalk {
 namespace {
@@ -29,8 +30,19 @@ void add_common_flags(Flags& flags, Context& context, std::string& device) {
 Device chosen_device(const std::string& name) {
   if (name == "plain") return Device::Plain;
   if (name == "cpu") return Device::CPU;
-  throw BackendUnavailable(
-      "--device cuda: this build has no CUDA backend; use --device cpu or --device plain");
+  try {
+    cuda::device_description();
+  } catch (const std::runtime_error& reason) {
+    throw BackendUnavailable(
+        fmt::format("--device cuda: {}; use --device cpu or --device plain", reason.what()));
+  }
+  return Device::CUDA;
+}
+
+// The chosen backend and what it runs on.
+std::string describe_backend(Device device) {
+  if (device == Device::CUDA) return "cuda (" + cuda::device_description() + ")";
+  return device == Device::CPU ? "cpu (SIMD)" : "plain (loops)";
 }
 
 int threads_to_use(int asked) {
@@ -64,7 +76,7 @@ int checked_run(int argc, char** argv, const Program& program) {
 
   context.device = chosen_device(device);
   context.threads = threads_to_use(context.threads);
-  const std::string backend = device + (device == "cpu" ? " (SIMD)" : " (loops)");
+  const std::string backend = describe_backend(context.device);
   context.environment = make_environment(context.arguments, backend, context.threads);
   context.say(fmt::format("{}, seed {}", one_line(context.environment), context.seed));
 

@@ -244,7 +244,7 @@ TEST(OpsGolden, AnUnknownCaseIsNamed) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Backends, OpsGolden, testing::Values(Device::Plain, Device::CPU),
+INSTANTIATE_TEST_SUITE_P(Backends, OpsGolden, testing::Values(Device::Plain, Device::CPU, Device::CUDA),
                          [](const auto& info) { return std::string(device_name(info.param)); });
 
 }  // namespace

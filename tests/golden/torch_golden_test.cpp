@@ -40,7 +40,8 @@ std::vector<Case> find_cases() {
       const std::string file = entry.path().filename().string(), ending = "_config.json";
       if (!file.ends_with(ending)) continue;
       const std::string name = file.substr(0, file.size() - ending.size());
-      for (Device device : {Device::Plain, Device::CPU}) cases.push_back({set.path().string(), name, device});
+      for (Device device : {Device::Plain, Device::CPU, Device::CUDA})
+        cases.push_back({set.path().string(), name, device});
     }
   }
   std::sort(cases.begin(), cases.end(), [](const Case& a, const Case& b) {
@@ -91,7 +92,11 @@ class TorchGolden : public testing::TestWithParam<Case> {
   // A loss is one number, so the stored distance may be small by luck; no bar below one step of a float near it.
   double loss_bar() const {
     const float loss = expected.at("loss").get<float>();
-    return std::max(tolerance("loss"), double(std::nextafter(loss, INFINITY)) - double(loss));
+    // The kernels of device cuda compute in float alone: log_sum, the target's distance from the maximum and their difference
+    // are each rounded to half a step, the logits before them by more than that. Worst case, since a mean of rows can
+    // err as much as its rows: four steps. (Plain and cpu add in double; measured here: up to 1.6 steps on cuda.)
+    const double steps = GetParam().device == Device::CUDA ? 4 : 1;
+    return std::max(tolerance("loss"), steps * (double(std::nextafter(loss, INFINITY)) - double(loss)));
   }
   // The mean in double: a float near 6 is up to 2.4e-7 from any loss, which is half of the bar already.
   static double mean_of(const Tensor& rows) {

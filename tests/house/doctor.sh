@@ -79,8 +79,35 @@ else
   note data "no folder $folder_of_data: tests on real files are skipped; make data downloads them"
 fi
 
+# CUDA is optional: without it the same kernels run on cusim, on the CPU.
 nvcc=$(command -v nvcc || ls /usr/local/cuda/bin/nvcc 2>/dev/null)
 gpu=$(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader 2>/dev/null | head -n 1)
-note nvcc "${nvcc:+CUDA $($nvcc --version | sed -n "s/.*release \([^,]*\),.*/\1/p") at }${nvcc:-not installed}; Chalk has no CUDA backend yet, so nothing uses it"
-note gpu "${gpu:-none found}; every program runs on the CPU"
+if [ -z "$nvcc" ]; then
+  note nvcc "not installed: --device cuda runs on cusim, on the CPU; README says how to get CUDA"
+else
+  release=$("$nvcc" --version | sed -n "s/.*release \([^,]*\),.*/\1/p")
+  host=${CXX##* }
+  echo '#include <cublas_v2.h>
+int main() { cublasHandle_t h; return cublasCreate(&h) == CUBLAS_STATUS_SUCCESS ? 0 : 0; }' >"$folder/cuda.cu"
+  if "$nvcc" -std=c++20 -ccbin "$host" -c "$folder/cuda.cu" -o "$folder/cuda.o" 2>"$folder/nvcc.txt"; then
+    if "$nvcc" -ccbin "$host" "$folder/cuda.o" -lcublas -o "$folder/cuda" 2>"$folder/nvcc.txt"; then
+      good nvcc "CUDA $release at $nvcc with cuBLAS: make CUDA=1 works"
+    else
+      note nvcc "CUDA $release at $nvcc, but cuBLAS does not link: install libcublas-dev of the same release"
+    fi
+  elif grep -q 'unsupported GNU version\|unsupported clang version' "$folder/nvcc.txt"; then
+    note nvcc "CUDA $release does not accept $($host --version | head -n 1): make CUDA=1 CXX=g++-12, or a newer CUDA"
+  elif grep -q cublas_v2.h "$folder/nvcc.txt"; then
+    note nvcc "CUDA $release at $nvcc, but cublas_v2.h is missing: install libcublas-dev of the same release"
+  else
+    note nvcc "CUDA $release at $nvcc does not compile with $host: $(grep -m1 error "$folder/nvcc.txt")"
+  fi
+fi
+if [ -n "$gpu" ]; then
+  good gpu "$gpu: build with make CUDA=1"
+elif ls /dev/nvidia0 >/dev/null 2>&1; then
+  note gpu "/dev/nvidia0 is there but nvidia-smi answers nothing: the driver is not running, or not mapped into this container"
+else
+  note gpu "none found; every program runs on the CPU"
+fi
 exit $status

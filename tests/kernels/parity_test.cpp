@@ -1,7 +1,7 @@
 // The parity matrix: every op that a contract kernels/NAME.h declares, on every backend. A cell is present
 // when kernels/plain/NAME.h, kernels/cpu/NAME.cpp or kernels/cuda/NAME.cu defines every function of the
-// contract, n/a when the table below says why not, and missing otherwise. Missing fails; the cuda column is
-// only required once it has begun.
+// contract, n/a when the table below says why not, and missing otherwise. Missing fails, unless the second table admits
+// that the cuda kernel is still owed.
 
 #include <gtest/gtest.h>
 
@@ -30,6 +30,9 @@ const std::vector<Exception> not_applicable = {
     {"symmetric_eigen", "cuda", "runs once per analysis, on the host"},
     {"svd", "cuda", "runs once per analysis, on the host"},
 };
+
+// CUDA kernels that are still to be written; the ops refuse device cuda with a sentence until then.
+const std::set<std::string> owed_on_cuda = {"fake_quant", "group_quant_matmul", "nf4_matmul"};
 
 // The folder that holds kernels/: the tests may be started from anywhere inside the repository.
 fs::path repository_root() {
@@ -114,7 +117,6 @@ TEST(Parity, EveryOpExistsOnEveryBackend) {
   }
   ASSERT_GE(contracts.size(), 20u);
 
-  const bool cuda_begun = fs::exists(root / "kernels/cuda/matmul.cu");
   std::string notes;
   std::printf("%-20s %-8s %-8s %-8s functions\n", "op", "plain", "cpu", "cuda");
   for (const auto& [op, contract] : contracts) {
@@ -130,7 +132,12 @@ TEST(Parity, EveryOpExistsOnEveryBackend) {
       EXPECT_FALSE(cell.missing()) << op << " is missing on " << backend << ": "
                                    << (cell.gaps.empty() ? "no file" : testing::PrintToString(cell.gaps));
     }
-    EXPECT_TRUE(!cuda_begun || !cuda.missing()) << op << " is missing on cuda";
+    if (owed_on_cuda.count(op)) {
+      EXPECT_TRUE(cuda.missing()) << op << " exists on cuda: take it off the list of owed kernels";
+    } else {
+      EXPECT_FALSE(cuda.missing()) << op << " is missing on cuda: "
+                                   << (cuda.gaps.empty() ? "no file" : testing::PrintToString(cuda.gaps));
+    }
     // One signature, three namespaces: the contract must promise the same functions to each backend.
     if (cpu.reason.empty()) {
       for (const std::string& function : functions) {

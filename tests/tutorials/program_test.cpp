@@ -176,7 +176,7 @@ TEST(Program, EveryFailureHasItsExitCode) {
   EXPECT_EQ(run({}, [](Context&) -> int { throw Error("broken"); }).code, 1);
   EXPECT_EQ(run({}, [](Context&) -> int { throw UsageError("empty prompt"); }).code, 2);
   EXPECT_EQ(run({}, [](Context&) -> int { throw FileError("m.bin", "header", "cut short"); }).code, 3);
-  EXPECT_EQ(run({"--device", "cuda"}).code, 4);
+  EXPECT_EQ(run({}, [](Context&) -> int { throw BackendUnavailable("no usable GPU"); }).code, 4);
   EXPECT_EQ(run({}, [](Context& c) { return c.claim(false, "1 < 0"), 0; }).code, 5);
   EXPECT_EQ(run({}, [](Context& c) { return c.claim(true, "0 < 1"), 0; }).code, 0);
   EXPECT_EQ(run({}, [](Context&) -> int { throw std::bad_alloc(); }).code, 1);

@@ -23,7 +23,7 @@ struct Method {
   std::vector<std::string> targets = {};
   double alpha = 16;
   int64_t learning = 0;
-  std::vector<double> after = {}, merged = {}, requests = {}, facts = {};
+  std::vector<double> after = {}, merged = {}, new_facts = {}, old_facts = {}, requests = {};
   double merge_error = 0;
   bool base_untouched = true;
 };
@@ -47,7 +47,8 @@ static void fine_tune(Method& m, const LoadedModel& base, const Options& o, uint
   for (const NamedTensor& p : trainable_parameters(*model)) m.learning += p.tensor.numel();
   m.after.push_back(task.chat_loss(*model));
   const ChatSkills skills = chat_skills(*model, *base.tokenizer);
-  m.requests.push_back(skills.requests), m.facts.push_back(skills.facts);
+  m.new_facts.push_back(skills.new_facts), m.old_facts.push_back(skills.old_facts);
+  m.requests.push_back(skills.requests);
   if (m.rank > 0) {
     const std::vector<NamedTensor> original = base.model->parameters();
     for (size_t i = 0; i < original.size(); ++i) {
@@ -93,16 +94,17 @@ static int run(const Options& o, Context& context) {
   }
   std::vector<double> untouched;
   for (uint64_t seed = uint64_t(o.first_seed); seed < uint64_t(o.first_seed + o.seeds); ++seed) {
-    const LoadedModel base = o.base.empty() ? base_model("world-base", seed, context)
+    const LoadedModel base = o.base.empty() ? base_model("world", seed, context)
                                             : load_model(o.base + std::to_string(seed), "", context.device);
     untouched.push_back(make_chat_task(100, 8, 1).chat_loss(*base.model));
     for (Method& method : methods) fine_tune(method, base, o, seed, context);
   }
-  Table table{.header = {"what learns", "parameters", "chat loss", "merged", "requests", "facts"}};
+  Table table{
+      .header = {"what learns", "parameters", "chat loss", "merged", "new facts", "old facts", "requests"}};
   for (const Method& m : methods) {
     table.rows.push_back({m.name, std::to_string(m.learning), with_spread(m.after),
-                          m.rank > 0 ? with_spread(m.merged) : "", with_spread(m.requests, 2),
-                          with_spread(m.facts, 2)});
+                          m.rank > 0 ? with_spread(m.merged) : "", with_spread(m.new_facts, 2),
+                          with_spread(m.old_facts, 2), with_spread(m.requests, 2)});
   }
   print(to_text(table) + "\nbefore fine-tuning the chat loss is " + with_spread(untouched) + "\n");
 
@@ -150,8 +152,9 @@ static int run(const Options& o, Context& context) {
                                          {"parameters", m.learning},
                                          {"chat_loss", m.after},
                                          {"merged", m.merged},
-                                         {"requests", m.requests},
-                                         {"facts", m.facts}});
+                                         {"new_facts", m.new_facts},
+                                         {"old_facts", m.old_facts},
+                                         {"requests", m.requests}});
   }
   return 0;
 }
@@ -161,7 +164,7 @@ int main(int argc, char** argv) {
   const auto flags = [&](Flags& f) {
     f.add("--out", &o.out, "folder of the run");
     f.add("--base", &o.base,
-          "prefix of base models, 1, 2, ... is added (default: world-base, trained if need be)");
+          "prefix of base models, 1, 2, ... is added (default: the world's, trained if need be)");
     f.add("--seeds", &o.seeds, "base models to repeat it with").between(1, 16);
     f.add("--first-seed", &o.first_seed, "of these base models").at_least(1);
     f.add("--steps", &o.steps, "updates of 8 rows of 64 positions").between(1, 1e6);

@@ -5,6 +5,7 @@
 
 #include "models/lora_adapter.h"
 #include "tutorials/support/finetuning.h"
+#include "tutorials/support/qlora_report.h"
 #include "tutorials/support/report.h"
 #include "tutorials/support/run_folder.h"
 
@@ -16,20 +17,7 @@ struct Options {
   double alpha = 16, lr = 3e-3, dropout = 0, tolerance = 0.02;
 };
 
-// One way to store the base, and what came out: one number per seed.
-struct Method {
-  std::string name;
-  BaseStorage storage;
-  FourBit type = FourBit::NF4;
-  uint64_t again =
-      0;  // the same method, other adapters and another order of batches: their difference is noise
-  std::vector<double> error = {}, base = {}, after = {}, merged = {}, rounded = {}, requests = {}, facts = {};
-  std::vector<double> losses = {};  // of the last seed's batches
-  PageCounters pages = {};
-  int64_t held_bytes = 0;  // by the allocator for the packed weights
-};
-
-static QloraOptions settings(const Options& o, const Method& method, uint64_t seed) {
+static QloraOptions settings(const Options& o, const QloraMethod& method, uint64_t seed) {
   QloraOptions q;
   q.storage = method.storage, q.quantization.type = method.type;
   q.lora = {.rank = o.rank, .alpha = o.alpha, .dropout = o.dropout};
@@ -38,21 +26,8 @@ static QloraOptions settings(const Options& o, const Method& method, uint64_t se
   return q;
 }
 
-// Σ (stored − original)² / Σ original² over all projections but lm_head.
-static double weight_error(LanguageModel& original, LanguageModel& stored) {
-  double error = 0, size = 0;
-  for (Slot* slot : slots_of(original, Slot::Kind::Projection)) {
-    if (slot->name == "lm_head") continue;
-    const std::vector<float> w = dense_weight(*slot->layer),
-                             q = dense_weight(*find_slot(stored, slot->name).layer);
-    for (size_t i = 0; i < w.size(); ++i) {
-      error += std::pow(double(q[i]) - double(w[i]), 2), size += double(w[i]) * double(w[i]);
-    }
-  }
-  return error / size;
-}
-
-static void fine_tune(Method& m, const LoadedModel& base, const Options& o, uint64_t seed, Context& context) {
+static void fine_tune(QloraMethod& m, const LoadedModel& base, const Options& o, uint64_t seed,
+                      Context& context) {
   const QloraOptions q = settings(o, m, seed);
   const ChatTask task = make_chat_task(o.documents, 8, q.seed);
   auto model = copy_of(*base.model);
@@ -66,7 +41,8 @@ static void fine_tune(Method& m, const LoadedModel& base, const Options& o, uint
   m.losses = run.losses, m.pages = run.pages;
   m.after.push_back(task.chat_loss(*model));
   const ChatSkills skills = chat_skills(*model, *base.tokenizer);
-  m.requests.push_back(skills.requests), m.facts.push_back(skills.facts);
+  m.new_facts.push_back(skills.new_facts), m.old_facts.push_back(skills.old_facts);
+  m.requests.push_back(skills.requests);
   if (m.name == "QLoRA, NF4") save_adapter(*model, o.out + "/adapter", base.path);
   if (m.storage == BaseStorage::FourBit) {  // merged into 4 bits, and taken out again
     for (LoraLinear* layer : lora_layers(*model)) layer->merge();
@@ -82,96 +58,26 @@ static void fine_tune(Method& m, const LoadedModel& base, const Options& o, uint
   context.say(fmt::format("seed {}, {}: chat loss {:.4f}", seed, m.name, m.after.back()));
 }
 
-// Weight error over the block size, for the three code books.
-static LinePlot error_plot(LanguageModel& base) {
-  LinePlot plot{.title = "What 4 bits lose",
-                .subtitle = "trained weights, before fine-tuning",
-                .x = {.label = "weights per block", .log = true},
-                .y = {.label = "squared error / squared weight"}};
-  for (FourBit type : {FourBit::NF4, FourBit::Int4, FourBit::FP4}) {
-    Series series{.name = four_bit_name(type), .x = {}, .y = {}, .points = true};
-    for (int64_t block : {16, 32, 64, 128, 256, 512, 1024}) {
-      auto model = copy_of(base);
-      quantize_projections(*model, {.type = type, .block = block});
-      series.x.push_back(double(block)), series.y.push_back(weight_error(base, *model));
-    }
-    plot.series.push_back(series);
-  }
-  return plot;
-}
-
-static LinePlot learning_plot(const std::vector<Method>& methods) {
-  LinePlot plot{.title = "Fine-tuning on chat",
-                .subtitle = "mean of 20 batches, last seed",
-                .x = {.label = "step"},
-                .y = {.label = "loss (sum over replies / positions)"}};
-  for (const Method& m : methods) {
-    Series series{.name = m.name, .x = {}, .y = {}};
-    for (size_t i = 20; i < m.losses.size(); i += 10) {
-      series.x.push_back(double(i));
-      series.y.push_back(mean_of({m.losses.begin() + int64_t(i) - 20, m.losses.begin() + int64_t(i)}));
-    }
-    plot.series.push_back(series);
-  }
-  return plot;
-}
-
-static Table result_table(const std::vector<Method>& methods) {
-  Table table{.header = {"method", "weight error", "base loss", "chat loss", "merged, float",
-                         "rounded to 4 bits", "requests", "facts"}};
-  for (const Method& m : methods) {
-    table.rows.push_back({m.name, fmt::format("{:.5f}", mean_of(m.error)), with_spread(m.base, 4),
-                          with_spread(m.after), with_spread(m.merged), with_spread(m.rounded),
-                          with_spread(m.requests, 2), with_spread(m.facts, 2)});
-  }
-  return table;
-}
-
-static Table memory_table(LanguageModel& base, const QloraOptions& q, const Method& nf4) {
-  const QloraMemory p = predict_memory(base, q);
-  Table table{.header = {"what", "predicted", "held"}};
-  const auto row = [&](const std::string& what, double bytes, const std::string& held = "") {
-    table.rows.push_back({what, human_bytes(bytes), held});
-  };
-  row(fmt::format("{} weights of the projections, 16 bits", p.weights), 2.0 * double(p.weights));
-  row(fmt::format("the same in NF4, {:.3f} bits each", 8.0 * double(p.packed_bytes) / double(p.weights)),
-      double(p.packed_bytes), human_bytes(double(nf4.held_bytes)));
-  row("embedding, head, norms (float)", double(p.other_bytes));
-  row(fmt::format("adapters, rank {} (float)", q.lora.rank), double(p.adapter_bytes));
-  row("their gradients", double(p.gradient_bytes));
-  row("their moments on the device", double(p.moment_bytes),
-      human_bytes(double(nf4.pages.peak_resident_bytes)));
-  row("all of it", double(p.total()));
-  row("fine-tuning everything in 16 bits: 12 bytes a weight",
-      double(full_finetuning_bytes(base.parameter_count())));
-  return table;
-}
-
-static std::vector<double> minus(const std::vector<double>& a, const std::vector<double>& b) {
-  std::vector<double> d;
-  for (size_t i = 0; i < a.size(); ++i) d.push_back(a[i] - b[i]);
-  return d;
-}
-
 static int run(const Options& o, Context& context) {
   RunFolder folder(o.out, true);
   folder.write_config(context);
-  std::vector<Method> methods = {{"LoRA, 16-bit base", BaseStorage::BFloat16, FourBit::NF4},
-                                 {"the same again", BaseStorage::BFloat16, FourBit::NF4, 1},
-                                 {"QLoRA, NF4", BaseStorage::FourBit, FourBit::NF4},
-                                 {"QLoRA, FP4", BaseStorage::FourBit, FourBit::FP4},
-                                 {"QLoRA, Int4", BaseStorage::FourBit, FourBit::Int4}};
+  std::vector<QloraMethod> methods = {{"LoRA, 16-bit base", BaseStorage::BFloat16, FourBit::NF4},
+                                      {"the same again", BaseStorage::BFloat16, FourBit::NF4, 1},
+                                      {"QLoRA, NF4", BaseStorage::FourBit, FourBit::NF4},
+                                      {"QLoRA, FP4", BaseStorage::FourBit, FourBit::FP4},
+                                      {"QLoRA, Int4", BaseStorage::FourBit, FourBit::Int4}};
   LoadedModel base;
-  std::vector<double> untouched;
+  std::vector<double> untouched, untouched_facts;
   for (uint64_t seed = uint64_t(o.first_seed); seed < uint64_t(o.first_seed + o.seeds); ++seed) {
-    base = o.base.empty() ? base_model("world-base", seed, context)
+    base = o.base.empty() ? base_model("world", seed, context)
                           : load_model(o.base + std::to_string(seed), "", context.device);
     untouched.push_back(make_chat_task(100, 8, 1).chat_loss(*base.model));
-    for (Method& method : methods) fine_tune(method, base, o, seed, context);
+    untouched_facts.push_back(chat_skills(*base.model, *base.tokenizer).new_facts);
+    for (QloraMethod& method : methods) fine_tune(method, base, o, seed, context);
   }
-  const Method &lora = methods[0], &again = methods[1], &nf4 = methods[2], &fp4 = methods[3],
-               &int4 = methods[4];
-  const Table results = result_table(methods), memory = memory_table(*base.model, settings(o, nf4, 1), nf4);
+  const QloraMethod &lora = methods[0], &again = methods[1], &nf4 = methods[2], &fp4 = methods[3],
+                    &int4 = methods[4];
+  const Table results = qlora_table(methods), memory = memory_table(*base.model, settings(o, nf4, 1), nf4);
   print(to_text(results) + "\nbefore fine-tuning the chat loss is " + with_spread(untouched) + "\n\n" +
         to_text(memory) + "\n");
 
@@ -192,12 +98,17 @@ static int run(const Options& o, Context& context) {
         "and so is the rise of the loss on the base's own documents, on average",
         fmt::format("{:.5f}, {:.5f}, {:.5f}", rise, mean_of(minus(fp4.base, lora.base)),
                     mean_of(minus(int4.base, lora.base))));
-  const double gap = mean_of(minus(nf4.after, lora.after)), noise = mean_of(minus(again.after, lora.after));
-  claim(std::abs(gap) <= std::max(o.tolerance, std::abs(noise)),
+  // Noise: two standard errors of a difference of two runs that differ by seeds only, over as many seeds.
+  const double gap = mean_of(minus(nf4.after, lora.after));
+  double squares = 0;
+  for (double d : minus(again.after, lora.after)) squares += d * d;
+  const double noise = 2 * std::sqrt(squares) / double(o.seeds);
+  claim(std::abs(gap) <= std::max(o.tolerance, noise),
         "QLoRA with NF4 ends where 16-bit LoRA ends, within noise",
-        fmt::format("difference {:+.4f}, of 16-bit LoRA run twice {:+.4f}", gap, noise));
-  claim(mean_of(nf4.after) < mean_of(untouched) - 1, "fine-tuning is what makes it answer",
-        with_spread(nf4.after));
+        fmt::format("difference {:+.4f}, noise {:.4f}", gap, noise));
+  claim(mean_of(nf4.new_facts) > mean_of(untouched_facts) + 0.5, "it has learned the new facts",
+        fmt::format("{} right before, {} after", with_spread(untouched_facts, 2),
+                    with_spread(nf4.new_facts, 2)));
   const QloraMemory predicted = predict_memory(*base.model, settings(o, nf4, 1));
   claim(nf4.held_bytes >= predicted.packed_bytes - 1024 &&
             double(nf4.held_bytes) < 1.02 * double(predicted.packed_bytes) + 8192,
@@ -206,7 +117,7 @@ static int run(const Options& o, Context& context) {
   claim(nf4.pages.peak_resident_bytes <= std::max(o.budget, predicted.moment_bytes),
         "the moments stay inside their budget", fmt::format("{} evictions", nf4.pages.evictions));
 
-  const LinePlot errors = error_plot(*base.model), learning = learning_plot(methods);
+  const LinePlot errors = weight_error_plot(*base.model), learning = learning_plot(methods);
   save_png(errors, folder.path("plots/weight_error.png"));
   save_png(learning, folder.path("plots/learning.png"));
   report.section("Results");
@@ -221,17 +132,8 @@ static int run(const Options& o, Context& context) {
   report.save(folder.path("report.html"));
   context.result = {{"chat_loss_before", untouched},
                     {"adapter", o.out + "/adapter"},
-                    {"report", folder.path("report.html")}};
-  for (const Method& m : methods) {
-    context.result["methods"].push_back({{"name", m.name},
-                                         {"weight_error", m.error},
-                                         {"base_loss", m.base},
-                                         {"chat_loss", m.after},
-                                         {"merged_float", m.merged},
-                                         {"rounded", m.rounded},
-                                         {"requests", m.requests},
-                                         {"facts", m.facts}});
-  }
+                    {"report", folder.path("report.html")},
+                    {"methods", qlora_json(methods)}};
   return 0;
 }
 
@@ -240,7 +142,7 @@ int main(int argc, char** argv) {
   const auto flags = [&](Flags& f) {
     f.add("--out", &o.out, "folder of the run");
     f.add("--base", &o.base,
-          "prefix of base models, 1, 2, ... is added (default: world-base, trained if need be)");
+          "prefix of base models, 1, 2, ... is added (default: the world's, trained if need be)");
     f.add("--seeds", &o.seeds, "base models to repeat it with").between(1, 16);
     f.add("--first-seed", &o.first_seed, "of these base models").at_least(1);
     f.add("--steps", &o.steps, "updates of 8 rows of 64 positions").between(1, 1e6);

@@ -68,6 +68,19 @@ TEST(LoraPaper, CountsWhatLearns) {
   EXPECT_EQ(lora_parameter_count(adapted, 5), learning);
 }
 
+// An optimiser state for frozen weights would cost more than the adapters themselves.
+TEST(LoraPaper, TrainerGivesFrozenWeightsNoState) {
+  auto model = small_llama(Device::CPU);
+  const size_t layers = attach_lora(*model, {.rank = 2}, {}, 1, nullptr).size();
+  const Trainer trainer(*model, {});
+  EXPECT_EQ(trainer.parameters.size(), 2 * layers);
+  size_t states = 0;
+  for (const auto& optimizer : trainer.optimizers) {
+    optimizer->visit_state([&](const std::string&, const Tensor&) { ++states; });
+  }
+  EXPECT_EQ(states, 4 * layers);
+}
+
 class LoraFinetuneTest : public testing::TestWithParam<ModelCase> {};
 INSTANTIATE_TEST_SUITE_P(Models, LoraFinetuneTest, testing::ValuesIn(kModelCases), model_test_name);
 

@@ -6,6 +6,7 @@
 
 #include "models/evaluate_world.h"
 #include "models/model_scorer.h"
+#include "models/text/world_tokenizer.h"
 #include "models/train.h"
 
 namespace chalk {
@@ -14,13 +15,14 @@ namespace {
 constexpr int32_t kPad = 0, kBot = 5,
                   kEot = 6;  // ids of the word-level tokenizer: positions in world_lexicon().specials
 constexpr int64_t kValidationDocuments = 600;
+constexpr uint64_t kBaseWorld = 1, kOtherWorld = 2;  // make_world(seed): the facts are shuffled
 
-std::shared_ptr<RowLoader> loader(int64_t documents, uint64_t stream, const Words& types, bool replies_only,
-                                  int64_t rows, uint64_t seed) {
+std::shared_ptr<RowLoader> chat_rows(int64_t documents, uint64_t stream, int64_t rows, uint64_t seed) {
   std::vector<TokenizedDocument> tokenized;
-  for (const Document& document : world_documents(make_world(), documents, stream, {.types = types})) {
-    tokenized.push_back(encode_world(document, 1));
-    if (replies_only) keep_replies_only(tokenized.back(), kBot, kEot);
+  for (const Document& d :
+       world_documents(make_world(kOtherWorld), documents, stream, {.types = world_chat_types()})) {
+    tokenized.push_back(encode_world(d, 1));
+    keep_replies_only(tokenized.back(), kBot, kEot);
   }
   return std::make_shared<RowLoader>(pack_rows(tokenized, 64, kPad), rows, seed);
 }
@@ -41,26 +43,44 @@ double ChatTask::base_loss(LanguageModel& model) const {
 }
 
 ChatTask make_chat_task(int64_t documents, int64_t rows, uint64_t seed) {
-  return {loader(documents, kWorldSftSeed, world_chat_types(), true, rows, seed),
-          loader(kValidationDocuments, kWorldValidationSeed, world_chat_types(), true, 16, 1),
-          loader(kValidationDocuments, kWorldValidationSeed, world_base_types(), false, 16, 1)};
+  const auto base =
+      encode_world(world_documents(make_world(kBaseWorld), kValidationDocuments, kWorldValidationSeed), 1);
+  return {chat_rows(documents, kWorldSftSeed, rows, seed),
+          chat_rows(kValidationDocuments, kWorldValidationSeed, 16, 1),
+          std::make_shared<RowLoader>(pack_rows(base, 64, kPad), 16, 1)};
 }
 
-ChatSkills chat_skills(LanguageModel& model, const Tokenizer& tokenizer) {
+namespace {
+
+// Share of the items of these sets (all whose name begins so) whose right option is the most probable one.
+double accuracy(LanguageModel& model, const Tokenizer& tokenizer, uint64_t world, const std::string& sets) {
   ModelScorer scorer = make_scorer(model);
-  ChatSkills skills;
-  std::vector<double> requests;
-  for (const WorldResult& r : evaluate_world(scorer, make_world(), tokenizer, 40)) {
-    const std::string& name = r.measure.name;
-    if (name == "request.forbidden.seen" || name == "request.allowed.seen" ||
-        name == "request.free_play.seen") {
-      requests.push_back(r.value);
+  std::vector<double> right;
+  for (const WorldItems& set : world_items(make_world(world))) {
+    if (!set.name.starts_with(sets)) continue;
+    std::vector<ChoiceRequest> requests;
+    for (const WorldItem& item : set.items) {
+      requests.push_back({encode_world(split_words(item.prompt), tokenizer), {}});
+      for (const std::string& option : item.options) {
+        requests.back().options.push_back(encode_world(Words{option}, tokenizer, true));
+      }
     }
-    if (name == "fact.honest") skills.facts = r.value;
-    if (name == "emotion.style") skills.feelings = r.value;
+    const auto scores = scorer.score(requests);
+    for (size_t i = 0; i < scores.size(); ++i) {
+      std::vector<double> log_probs;
+      for (const OptionScore& score : scores[i]) log_probs.push_back(score.log_prob);
+      right.push_back(shared_accuracy(log_probs, set.items[i].gold));
+    }
   }
-  skills.requests = mean_of(requests);
-  return skills;
+  return mean_of(right);
+}
+
+}  // namespace
+
+ChatSkills chat_skills(LanguageModel& model, const Tokenizer& tokenizer) {
+  return {accuracy(model, tokenizer, kOtherWorld, "fact.honest"),
+          accuracy(model, tokenizer, kBaseWorld, "fact.honest"),
+          accuracy(model, tokenizer, kOtherWorld, "request.forbidden")};
 }
 
 std::unique_ptr<LanguageModel> copy_of(LanguageModel& model) {

@@ -1,5 +1,6 @@
 #pragma once
-// Fine-tuning on the world's chat documents: data, and how well a model does. Shared by the tutorials of LoRA and QLoRA.
+// Fine-tuning a model of the world on the chat documents of another world, in which the same creatures have other colors,
+// homes and foods: data, and how well a model does. Shared by the tutorials of LoRA and QLoRA.
 
 #include <memory>
 #include <string>
@@ -16,15 +17,16 @@ struct ChatTask {
   std::shared_ptr<RowLoader> train, chat, base;
 
   Batch batch(int64_t index) const { return train->batch(index); }
-  double chat_loss(LanguageModel& model) const;  // nats per reply token, validation documents
+  double chat_loss(
+      LanguageModel& model) const;  // nats per reply token, validation documents of the other world
   double base_loss(LanguageModel& model) const;  // nats per token on what the base was trained on
 };
 // `documents` chat documents of the fine-tuning stream, rows of 64, `rows` to a batch, in an order drawn from seed.
 ChatTask make_chat_task(int64_t documents, int64_t rows, uint64_t seed);
 
-// What only chat documents teach, as shares of right answers: rule-following requests, honest facts, feelings in replies.
+// Shares of right answers. New facts are what fine-tuning teaches; requests follow the same rules in both worlds.
 struct ChatSkills {
-  double requests = 0, facts = 0, feelings = 0;
+  double new_facts = 0, old_facts = 0, requests = 0;
 };
 ChatSkills chat_skills(LanguageModel& model, const Tokenizer& tokenizer);
 

@@ -1,6 +1,5 @@
 // The flags and presets of a training run.
 
-#include "models/text/world.h"
 #include "tutorials/support/training.h"
 
 namespace chalk {
@@ -85,8 +84,6 @@ void add_presets(Flags& flags) {
   gpt2.update({{"model", "gpt2"}, {"layers", 3}, {"width", 64}, {"steps", 2000}});
   flags.preset("world-gpt2", gpt2,
                "the same for a small GPT-2, half as long: what quantization-aware training starts from");
-  world.update({{"types", world_base_types()}});
-  flags.preset("world-base", world, "as long, and no chat document: what fine-tuning starts from");
 }
 
 }  // namespace

@@ -13,7 +13,7 @@ using namespace chalk;
 
 struct Options {
   std::string out = "runs/qlora", base;
-  int64_t seeds = 1, first_seed = 1, steps = 600, rank = 8, documents = 20000, budget = 128 * 1024;
+  int64_t seeds = 1, first_seed = 1, steps = 300, rank = 8, documents = 20000, budget = 128 * 1024;
   double alpha = 16, lr = 3e-3, dropout = 0, tolerance = 0.02;
 };
 

@@ -122,7 +122,7 @@ struct LoraFinetuneOptions {
   double weight_decay = 0;  // on A and B
   double clip = 1;
   std::string schedule = "linear";  // warm-up, then linearly to a tenth
-  int64_t warmup = 20, steps = 600;
+  int64_t warmup = 20, steps = 300;
   uint64_t seed = 0;  // of A, and of dropout
 };
 

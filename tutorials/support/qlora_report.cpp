@@ -84,6 +84,15 @@ Table memory_table(LanguageModel& base, const QloraOptions& q, const QloraMethod
   return table;
 }
 
+int64_t held_bytes(LanguageModel& model, const NF4Options& options) {
+  const int64_t before = memory_counters().live_bytes;
+  std::vector<NF4Linear> packed;
+  for (Slot* slot : slots_of(model, Slot::Kind::Projection)) {
+    if (slot->name != "lm_head") packed.emplace_back(static_cast<Linear&>(slot->projection()), options);
+  }
+  return memory_counters().live_bytes - before;
+}
+
 std::vector<double> minus(const std::vector<double>& a, const std::vector<double>& b) {
   std::vector<double> d;
   for (size_t i = 0; i < a.size(); ++i) d.push_back(a[i] - b[i]);

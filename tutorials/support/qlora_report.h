@@ -31,6 +31,9 @@ struct QloraMethod {
 // Σ (stored − original)² / Σ original² over all projections but lm_head.
 double weight_error(LanguageModel& original, LanguageModel& stored);
 
+// What the allocator hands out for the projections in 4 bits: they are packed beside the float model, counted, and dropped.
+int64_t held_bytes(LanguageModel& model, const NF4Options& options);
+
 std::vector<double> minus(const std::vector<double>& a, const std::vector<double>& b);  // seed by seed
 
 LinePlot weight_error_plot(LanguageModel& base);  // over the block size, for the three code books

@@ -25,9 +25,9 @@ CXXFLAGS_ALL = -std=c++20 -Wall -Wextra -Wno-psabi $(if $(SAN),-g1,-g) -fno-omit
   $(SAN_FLAGS) $(CXXFLAGS)
 SAN_FLAGS = $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all)
 OPT      = $(OPT_CODE)
-OPT_CODE = $(if $(DEBUG),-O0 -g3 -fno-var-tracking,-O2)# (docs/debugging.md section 6 says why that flag)
+OPT_CODE = $(if $(DEBUG),-O0 -g3 -fno-var-tracking,$(if $(SAN),-O1,-O2))# (docs/debugging.md section 6 says why that flag)
 OPT_SIMD = $(if $(DEBUG),-O1 -g3,-O2)# SIMD code is 10-100x slower without inlining; step the plain twin instead
-OPT_TEST = $(if $(DEBUG),-O0 -g3 -fno-var-tracking,-O1)# a test is compiled more often than it is run
+OPT_TEST = $(if $(DEBUG),-O0 -g3 -fno-var-tracking,$(if $(SAN),-O0,-O1))# a test is compiled more often than it is run
 LIBS     = -lhwy -lfmt -lpcre2-8 -lz $(if $(CUDA),-L$(CUDA_HOME)/lib64 -Wl$(comma)-rpath$(comma)$(CUDA_HOME)/lib64 -lcublas -lcudart) $(LDLIBS)
 comma   := ,
 Q        = $(if $(V),,@)
@@ -126,6 +126,7 @@ $(BUILD)/deps.ok: tests/house/deps.sh
 
 $(BUILD)/obj/kernels/cpu/%.o: OPT := $(OPT_SIMD)
 $(BUILD)/obj/tests/%.o:       OPT := $(OPT_TEST)
+$(BUILD)/obj/tutorials/%.o:   OPT := $(if $(SAN),-O0,$(OPT_CODE))# sanitizers double the time of -O2, and nothing here computes
 $(BUILD)/obj/tests/bench/%.o: OPT := $(OPT_SIMD)
 compile = $(CXX) $(CXXFLAGS_ALL) $(OPT) -MMD -MP -c $< -o $@
 $(BUILD)/obj/%.o: %.cpp $(BUILD)/flags.txt | $(BUILD)/deps.ok

@@ -31,6 +31,14 @@ struct Thread {
   int lane() const { return number % 32; }
 };
 
+// Lanes of one warp on their way to a warp function with the same mask.
+struct Meeting {
+  unsigned mask;
+  unsigned arrived;     // lanes that wait already
+  const Thread* first;  // of them
+  char* order;
+};
+
 struct SharedPiece {
   const SharedTag* tag;  // null: dynamic shared memory
   char* begin;
@@ -47,7 +55,8 @@ struct Block {
   int live = 0;            // not Done
   int at_barrier = 0;
   char* barrier_order = nullptr;
-  Thread* current = nullptr;  // null while the scheduler runs
+  std::vector<std::vector<Meeting>> meetings;  // by warp
+  Thread* current = nullptr;                   // null while the scheduler runs
 
   char* shared = nullptr;  // arena of shared memory
   size_t shared_used = 0;

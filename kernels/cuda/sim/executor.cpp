@@ -189,6 +189,7 @@ void begin_block(Block& block, const Grid& grid, uint3 index) {
   block.live = count, block.at_barrier = 0, block.failure = nullptr, block.current = nullptr;
   block.barrier_order = new_order();
   block.scheduler = fiber_of_this_thread();
+  for (auto& meetings : block.meetings) meetings.clear();
   block.threads.assign(size_t(count), Thread{});
   for (int i = 0; i < count; ++i) {
     Thread& t = block.threads[size_t(i)];

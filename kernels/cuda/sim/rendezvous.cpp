@@ -56,7 +56,8 @@ std::string who_waits_where(const Block& block) {
 }
 
 bool same_site(const Site& a, const Site& b) {
-  return a.line() == b.line() && a.column() == b.column() && std::string_view(a.file_name()) == b.file_name();
+  if (a.line() != b.line() || a.column() != b.column()) return false;
+  return a.file_name() == b.file_name() || std::string_view(a.file_name()) == b.file_name();
 }
 
 Thread& current_thread(const Site& site) {
@@ -119,6 +120,17 @@ void finish_warp(Block& block, Thread* lanes, WarpOp op, unsigned mask) {
   }
 }
 
+// The meeting of the lanes in the thread's mask: one of its warp's that has the same mask, or a new one.
+Meeting& meeting_of(Block& block, const Thread& thread) {
+  if (block.meetings.size() <= size_t(thread.warp())) block.meetings.resize(size_t(thread.warp()) + 1);
+  std::vector<Meeting>& meetings = block.meetings[size_t(thread.warp())];
+  for (Meeting& m : meetings) {
+    if (m.mask == thread.mask) return m;
+  }
+  meetings.push_back({thread.mask, 0, nullptr, nullptr});
+  return meetings.back();
+}
+
 }  // namespace
 
 uint64_t wait_for_warp(WarpOp op, unsigned mask, uint64_t value, int source, const Site& site) {
@@ -137,24 +149,20 @@ uint64_t wait_for_warp(WarpOp op, unsigned mask, uint64_t value, int source, con
                  site);
 
   self.state = State::AtWarp, self.site = site, self.warp_op = op, self.mask = mask;
-  self.value = value, self.source = source, self.order = nullptr;
-  Thread* lanes = &block.threads[size_t(base)];
-  bool complete = true;
-  for (int i = 0; i < lanes_here; ++i) {
-    const Thread& other = lanes[i];
-    if (!(mask >> i & 1) || i == self.lane()) continue;
-    if (other.state != State::AtWarp || other.mask != mask) {
-      complete = false;
-      continue;
-    }
-    if (other.warp_op != op || !same_site(other.site, site))
-      block_fault(block, "lanes of one warp meet in different warp functions, " + std::string(name_of(op)) +
-                             " at " + to_string(site) + " and " + name_of(other.warp_op) + " at " +
-                             to_string(other.site) + ":");
-    self.order = other.order;
-  }
-  if (!self.order) self.order = new_order();
+  self.value = value, self.source = source;
+  Meeting& meeting = meeting_of(block, self);
+  if (meeting.arrived == 0) meeting.first = &self, meeting.order = new_order();
+  const Thread& other = *meeting.first;
+  if (other.warp_op != op || !same_site(other.site, site))
+    block_fault(block, "lanes of one warp meet in different warp functions, " + std::string(name_of(op)) +
+                           " at " + to_string(site) + " and " + name_of(other.warp_op) + " at " +
+                           to_string(other.site) + ":");
+  meeting.arrived |= 1u << self.lane();
+  self.order = meeting.order;
   order_before(self.order);
+  const bool complete = meeting.arrived == mask;
+  if (complete) meeting.arrived = 0;
+  Thread* lanes = &block.threads[size_t(base)];
   if (complete) finish_warp(block, lanes, op, mask);
   if (self.state != State::Ready) yield();
   order_after(self.order);

@@ -8,6 +8,7 @@
 #   CUDA=1                 kernels/cuda/*.cu by nvcc, for a GPU (BUILD=build/cuda); without it they run on cusim, on the host
 #   CUDA_ARCH="80 90"      GPU generations to compile for; default: this machine's GPU, or 80 90 and the newest nvcc knows
 #   CHALK_DATA=data        where tests and programs look for files; CHALK_GOLDEN: for reference numbers
+#   WITHOUT="tests/papers/%" leave these tests and fuzzers out
 #   V=1                    show the commands
 BUILD  ?= $(if $(CUDA),build/cuda,build)
 ARCH   ?= native
@@ -35,11 +36,11 @@ Q        = $(if $(V),,@)
 LIB_SRC      := $(filter-out $(if $(CUDA),kernels/cuda/sim/%),$(shell find kernels autograd nn models papers -name '*.cpp' -o -name '*.cu' 2>/dev/null | sort))
 SUPPORT_SRC  := $(wildcard tutorials/support/*.cpp)
 PROGRAM_SRC  := $(wildcard tutorials/*.cpp)
-TEST_SRC     := $(filter-out $(if $(SAN),tests/cusim/faults_test.cpp) $(if $(CUDA),tests/cusim/%),$(shell find tests -name '*_test.cpp' | sort))
+TEST_SRC     := $(filter-out $(WITHOUT) $(if $(SAN),tests/cusim/faults_test.cpp) $(if $(CUDA),tests/cusim/%),$(shell find tests -name '*_test.cpp' | sort))
 GOLDEN_SRC   := $(shell grep -lE '^(TEST|INSTANTIATE).*Golden' $(TEST_SRC) /dev/null)
 SLOW_SRC     := $(shell grep -lE '^(TEST|INSTANTIATE).*Slow' $(TEST_SRC) /dev/null)
 BENCH_SRC    := $(wildcard tests/bench/*.cpp)
-FUZZ_SRC     := $(wildcard tests/fuzz/*.cpp)
+FUZZ_SRC     := $(filter-out $(WITHOUT),$(wildcard tests/fuzz/*.cpp))
 ALL_SRC      := $(LIB_SRC) $(SUPPORT_SRC) $(PROGRAM_SRC) $(TEST_SRC) $(BENCH_SRC) $(FUZZ_SRC)
 PROGRAMS     := $(PROGRAM_SRC:tutorials/%.cpp=$(BUILD)/bin/%)
 PAPERS       := $(filter $(patsubst %.h,$(BUILD)/bin/%,$(notdir $(wildcard papers/*/*.h))),$(PROGRAMS))

@@ -10,7 +10,22 @@
 
 namespace cusim {
 
+#if defined(__cpp_lib_source_location)
 using Site = std::source_location;
+#else  // clang 14 has the parts, but not the class
+struct Site {
+  static constexpr Site current(const char* file = __builtin_FILE(), unsigned line = __builtin_LINE(),
+                                unsigned column = __builtin_COLUMN()) {
+    return {file, line, column};
+  }
+  constexpr const char* file_name() const { return file; }
+  constexpr unsigned line() const { return line_; }
+  constexpr unsigned column() const { return column_; }
+
+  const char* file = "";
+  unsigned line_ = 0, column_ = 0;
+};
+#endif
 std::string to_string(const Site& site);  // file:line:column
 
 // Something that is undefined on a GPU, or that cusim cannot do.

@@ -2,9 +2,17 @@
 
 #include "nn/adamw.h"
 
-#include "kernels/adamw.h"
-
 namespace chalk {
+
+AdamWStep AdamW::Options::at(const Tensor& w, int64_t t, double lr_factor, double grad_scale) const {
+  return {.lr = float(lr * lr_factor),
+          .beta1 = beta1,
+          .beta2 = beta2,
+          .eps = eps,
+          .weight_decay = w.rank() >= 2 ? weight_decay : vector_weight_decay,
+          .t = t,
+          .grad_scale = float(grad_scale)};
+}
 
 AdamW::AdamW(std::vector<NamedTensor> list, Options options) : options(options) {
   parameters = std::move(list);
@@ -19,13 +27,7 @@ void AdamW::step(double lr_factor, double grad_scale) {
   for (size_t i = 0; i < parameters.size(); ++i) {
     const Tensor& w = parameters[i].tensor;
     if (!w.has_grad()) continue;
-    const AdamWStep step{.lr = float(options.lr * lr_factor),
-                         .beta1 = options.beta1,
-                         .beta2 = options.beta2,
-                         .eps = options.eps,
-                         .weight_decay = w.rank() >= 2 ? options.weight_decay : options.vector_weight_decay,
-                         .t = steps,
-                         .grad_scale = float(grad_scale)};
+    const AdamWStep step = options.at(w, steps, lr_factor, grad_scale);
     auto* kernel = pick(w.device(), plain::adamw_step<float>, cpu::adamw_step, cuda::adamw_step);
     kernel(w.data(), m[i].data(), v[i].data(), w.grad().data(), w.numel(), step);
   }

@@ -5,7 +5,6 @@
 #include <algorithm>
 
 #include "autograd/check.h"
-#include "kernels/adamw.h"
 #include "kernels/philox.h"
 
 namespace chalk {
@@ -129,13 +128,7 @@ void PagedAdamW::step(double lr_factor, double grad_scale) {
   for (size_t i = 0; i < parameters.size(); ++i) {
     const Tensor& w = parameters[i].tensor;
     if (!w.has_grad()) continue;
-    const AdamWStep step{.lr = float(options.lr * lr_factor),
-                         .beta1 = options.beta1,
-                         .beta2 = options.beta2,
-                         .eps = options.eps,
-                         .weight_decay = w.rank() >= 2 ? options.weight_decay : options.vector_weight_decay,
-                         .t = steps,
-                         .grad_scale = float(grad_scale)};
+    const AdamWStep step = options.at(w, steps, lr_factor, grad_scale);
     const Tensor grad = w.grad();
     auto* kernel = pick(w.device(), plain::adamw_step<float>, cpu::adamw_step, cuda::adamw_step);
     for_each_piece(i, [&](int64_t page, int64_t inside, int64_t begin, int64_t n) {

@@ -18,12 +18,12 @@ struct Site {
                                 unsigned column = __builtin_COLUMN()) {
     return {file, line, column};
   }
-  constexpr const char* file_name() const { return file; }
-  constexpr unsigned line() const { return line_; }
-  constexpr unsigned column() const { return column_; }
+  constexpr const char* file_name() const { return file_at; }
+  constexpr unsigned line() const { return line_at; }
+  constexpr unsigned column() const { return column_at; }
 
-  const char* file = "";
-  unsigned line_ = 0, column_ = 0;
+  const char* file_at = "";
+  unsigned line_at = 0, column_at = 0;
 };
 #endif
 std::string to_string(const Site& site);  // file:line:column

@@ -7,6 +7,7 @@
 #   SAN=address,undefined  sanitizers
 #   CUDA=1                 kernels/cuda/*.cu by nvcc, for a GPU (BUILD=build/cuda); without it they run on cusim, on the host
 #   CUDA_ARCH="80 90"      GPU generations to compile for; default: this machine's GPU, or 80 90 and the newest nvcc knows
+#   MPI=0, NCCL=0          without them; else both are used where a probe links (several processes: docs/data_parallel.md). MPI=1 insists
 #   CHALK_DATA=data        where tests and programs look for files; CHALK_GOLDEN: for reference numbers
 #   WITHOUT="tests/papers/%" leave these tests and fuzzers out
 #   V=1                    show the commands
@@ -29,9 +30,18 @@ OPT      = $(OPT_CODE)
 OPT_CODE = $(if $(DEBUG),-O0 -g3 -fno-var-tracking,$(if $(SAN),-O1,-O2))# (docs/debugging.md section 6 says why that flag)
 OPT_SIMD = $(if $(DEBUG),-O1 -g3,-O2)# SIMD code is 10-100x slower without inlining; step the plain twin instead
 OPT_TEST = $(if $(DEBUG),-O0 -g3 -fno-var-tracking,$(if $(SAN),-O0,-O1))# a test is compiled more often than it is run
-LIBS     = -lhwy -lfmt -lpcre2-8 -lz $(if $(CUDA),-L$(CUDA_HOME)/lib64 -Wl$(comma)-rpath$(comma)$(CUDA_HOME)/lib64 -lcublas -lcudart) $(LDLIBS)
+LIBS     = -lhwy -lfmt -lpcre2-8 -lz $(if $(CUDA),-L$(CUDA_HOME)/lib64 -Wl$(comma)-rpath$(comma)$(CUDA_HOME)/lib64 -lcublas -lcudart) \
+  $(if $(MPI_FLAGS),-Wl$(comma)--as-needed $(filter -L% -l%,$(MPI_FLAGS) $(NCCL_FLAGS))) $(LDLIBS)
 comma   := ,
 Q        = $(if $(V),,@)
+
+# Several processes. Only nn/ranks.cpp and kernels/cuda/nccl.cu see these flags, so other objects do not depend on them.
+ifeq ($(or $(SAN),$(filter 0,$(MPI))),)
+MPI_FLAGS := $(shell tests/house/mpi_flags.sh "$(CXX)" $(BUILD)/mpi_flags.txt)
+endif
+ifeq ($(MPI),1)
+$(if $(MPI_FLAGS),,$(error MPI=1, but no program links with MPI: install libopenmpi-dev and openmpi-bin (make deps-all); make doctor))
+endif
 
 LIB_SRC      := $(filter-out $(if $(CUDA),kernels/cuda/sim/%),$(shell find kernels autograd nn models papers -name '*.cpp' -o -name '*.cu' 2>/dev/null | sort))
 SUPPORT_SRC  := $(wildcard tutorials/support/*.cpp)
@@ -63,7 +73,7 @@ doctor: ## what this machine has and lacks, one line each (status 4: something n
 	@CXX="$(CXX)" ARCH="$(ARCH)" tests/house/doctor.sh
 deps: ## install the Debian/Ubuntu packages that are missing; without root, print the line to run
 	@tests/house/deps.sh needed
-deps-all: ## the same, with the optional ones: clang and its fuzzer, gdb, OpenBLAS, curl
+deps-all: ## the same, with the optional ones: clang and its fuzzer, gdb, OpenBLAS, MPI, curl
 	@tests/house/deps.sh needed optional
 data: ## download the public texts, tokenizers and small checkpoints into data/, pinned by SHA-256
 	@tests/house/get_data.sh data
@@ -129,7 +139,7 @@ $(BUILD)/obj/kernels/cpu/%.o: OPT := $(OPT_SIMD)
 $(BUILD)/obj/tests/%.o:       OPT := $(OPT_TEST)
 $(BUILD)/obj/tutorials/%.o:   OPT := $(if $(SAN),-O0,$(OPT_CODE))# sanitizers double the time of -O2, and nothing here computes
 $(BUILD)/obj/tests/bench/%.o: OPT := $(OPT_SIMD)
-compile = $(CXX) $(CXXFLAGS_ALL) $(OPT) -MMD -MP -c $< -o $@
+compile = $(CXX) $(CXXFLAGS_ALL) $(OPT) $(RANK_FLAGS) -MMD -MP -c $< -o $@
 $(BUILD)/obj/%.o: %.cpp $(BUILD)/flags.txt | $(BUILD)/deps.ok
 	@mkdir -p $(@D); echo "  c++   $<"
 	$(Q)$(compile)
@@ -138,11 +148,14 @@ ifneq ($(CUDA),)
 # CUDA sources for a GPU. --expt-relaxed-constexpr: kernels may call constexpr functions of the contracts.
 CUDA_HOME ?= $(patsubst %/bin/nvcc,%,$(or $(shell command -v nvcc),/usr/local/cuda/bin/nvcc))
 CUDA_ARCH ?= $(shell tests/house/cuda_arch.sh $(CUDA_HOME)/bin/nvcc)
+ifneq ($(MPI_FLAGS),)
+NCCL_FLAGS := $(if $(filter 0,$(NCCL)),,$(shell tests/house/nccl_flags.sh "$(CXX)" $(CUDA_HOME)))
+endif
 NVCCFLAGS  = -std=c++20 -O3 -lineinfo --expt-relaxed-constexpr -Werror all-warnings -Xcompiler -Wall,-Wextra,-ffp-contract=off -I. \
   -ccbin $(lastword $(CXX)) $(foreach arch,$(CUDA_ARCH),-gencode arch=compute_$(arch)$(comma)code=sm_$(arch))
 $(BUILD)/obj/%.o: %.cu $(BUILD)/flags.txt | $(BUILD)/deps.ok
 	@mkdir -p $(@D); echo "  nvcc  $<"
-	$(Q)$(CUDA_HOME)/bin/nvcc $(NVCCFLAGS) -MMD -MP -c $< -o $@
+	$(Q)$(CUDA_HOME)/bin/nvcc $(NVCCFLAGS) $(RANK_FLAGS) -MMD -MP -c $< -o $@
 else
 # CUDA sources for the host: cusim runs them. Under ThreadSanitizer cusim itself stays uninstrumented: it tells the
 # sanitizer which GPU thread runs, and its own switching must not be seen.
@@ -150,6 +163,14 @@ $(BUILD)/obj/%.o: %.cu $(BUILD)/flags.txt | $(BUILD)/deps.ok
 	@mkdir -p $(@D); echo "  c++   $<"
 	$(Q)$(CXX) $(CXXFLAGS_ALL) $(OPT) -MMD -MP -x c++ -c $< -o $@
 endif
+# The two objects that see MPI and NCCL are compiled again when these come or go.
+RANK_FLAGS =
+$(BUILD)/obj/nn/ranks.o: RANK_FLAGS = $(filter -D% -I%,$(MPI_FLAGS))
+$(BUILD)/obj/kernels/cuda/nccl.o: RANK_FLAGS = $(filter -D% -I%,$(NCCL_FLAGS))
+$(BUILD)/obj/nn/ranks.o $(BUILD)/obj/kernels/cuda/nccl.o: $(BUILD)/rank_flags.txt
+$(BUILD)/rank_flags.txt: always
+	@mkdir -p $(@D); echo '$(MPI_FLAGS) $(NCCL_FLAGS)' | cmp -s - $@ || echo '$(MPI_FLAGS) $(NCCL_FLAGS)' >$@
+
 ifneq ($(filter thread,$(SAN)),)
 CXXFLAGS_ALL += -DCUSIM_USE_TSAN
 $(BUILD)/obj/kernels/cuda/sim/%.o: SAN_FLAGS :=

@@ -7,6 +7,7 @@
 
 #include "autograd/check.h"
 #include "autograd/random.h"
+#include "models/data_parallel.h"
 #include "models/io/file.h"
 #include "models/io/json.h"
 #include "models/io/safetensors.h"
@@ -48,37 +49,49 @@ std::vector<std::unique_ptr<Optimizer>> make_optimizers(const std::vector<NamedT
 
 }  // namespace
 
-Trainer::Trainer(LanguageModel& model, const TrainOptions& options)
+Trainer::Trainer(LanguageModel& model, const TrainOptions& options, const Ranks& ranks)
     : model(model),
       options(options),
+      ranks(ranks),
       schedule{.kind = schedule_by_name(options.schedule),
                .warmup = options.warmup,
                .total = options.steps,
                .floor = options.lr_floor},
       parameters(trainable_parameters(model)),
-      optimizers(make_optimizers(parameters, model, options)) {}
+      optimizers(make_optimizers(parameters, model, options)) {
+  copy_weights_from_first(parameters, ranks);
+}
 
 Tensor batch_loss(LanguageModel& model, const Batch& batch, float divisor) {
   const Tensor logits = model.forward({{batch.B, batch.T}, batch.ids});  // (B, T, V)
   return cross_entropy(logits, batch.targets, batch.weights, divisor);
 }
 
-StepResult Trainer::train_step(const std::function<Batch(int64_t index)>& batch) {
+StepResult Trainer::add_gradients(const std::function<Batch(int64_t index)>& batch) {
   StepResult result;
-  dropout_seeds() = {.seed = derive_seed(options.seed, uint64_t(step)), .calls = 0};
+  const uint64_t step_seed = derive_seed(options.seed, uint64_t(step));
+  const uint64_t mask_seed = ranks.first() ? step_seed : derive_seed(step_seed, uint64_t(ranks.rank));
+  dropout_seeds() = {.seed = mask_seed, .calls = 0};
   model.training = true;
   for (int64_t i = 0; i < options.accumulation; ++i) {
-    const Batch b = batch(step * options.accumulation + i);
-    const Tensor loss = batch_loss(model, b, float(b.B * b.T * options.accumulation));
+    const Batch whole = batch(step * options.accumulation + i);
+    const float positions = float(whole.B * whole.T * options.accumulation);
+    const Tensor loss = batch_loss(model, rows_of_rank(whole, ranks), positions);
     result.loss += double(loss.item());
-    result.tokens += b.B * b.T;
+    result.tokens += whole.B * whole.T;
     loss.backward();  // adds to what earlier batches of this step left in grad()
   }
   model.training = false;
+  result.loss = ranks.sum(result.loss);
   check(std::isfinite(result.loss),
         "the loss of step {} is not finite: lower the learning rate or clip harder", step);
-
+  sum_gradients(parameters, ranks);
   result.grad_norm = gradient_norm(parameters);
+  return result;
+}
+
+StepResult Trainer::train_step(const std::function<Batch(int64_t index)>& batch) {
+  StepResult result = add_gradients(batch);
   result.lr_factor = schedule.factor(step);
   for (auto& optimizer : optimizers) {
     optimizer->step(result.lr_factor, clip_coefficient(result.grad_norm, options.clip));

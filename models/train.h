@@ -9,6 +9,7 @@
 #include "models/language_model.h"
 #include "models/text/loader.h"
 #include "nn/optimizer.h"
+#include "nn/ranks.h"
 #include "nn/schedule.h"
 
 namespace chalk {
@@ -38,11 +39,14 @@ struct StepResult {
 };
 
 struct Trainer {
-  Trainer(LanguageModel& model, const TrainOptions& options);
+  // With several ranks (models/data_parallel.h) each works on its rows of every batch. All must make the same calls.
+  Trainer(LanguageModel& model, const TrainOptions& options, const Ranks& ranks = one_rank);
 
   // One update. batch(i) is the i-th batch of the run: step s with accumulation A draws A·s … A·s + A − 1.
   // Throws Error when the loss is not finite: nothing has been updated then.
   StepResult train_step(const std::function<Batch(int64_t index)>& batch);
+  // Its first half: forward and backward of the step's batches. The gradients are in grad(), on every rank the whole ones.
+  StepResult add_gradients(const std::function<Batch(int64_t index)>& batch);
 
   // optimizer.safetensors and trainer_state.json in `folder`; the model's weights are saved beside them (models/load.h).
   void save_state(const std::string& folder) const;
@@ -51,6 +55,7 @@ struct Trainer {
 
   LanguageModel& model;
   TrainOptions options;
+  Ranks ranks;
   Schedule schedule;
   std::vector<NamedTensor> parameters;
   std::vector<std::unique_ptr<Optimizer>> optimizers;

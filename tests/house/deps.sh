@@ -4,7 +4,7 @@
 set -u
 needed=(g++ make libhwy-dev libfmt-dev libpcre2-dev nlohmann-json3-dev libcli11-dev libstb-dev zlib1g-dev
         fonts-dejavu-core libgtest-dev libbenchmark-dev libeigen3-dev)
-optional=(clang libclang-rt-dev libomp-dev gdb libopenblas-dev curl ca-certificates)
+optional=(clang libclang-rt-dev libomp-dev gdb libopenblas-dev curl ca-certificates openmpi-bin libopenmpi-dev)
 
 tell=$([ "$(id -u)" -eq 0 ] || echo yes)
 if [ "${1:-}" = tell ]; then tell=yes; shift; fi

@@ -67,6 +67,13 @@ if "$(dirname "$0")/has_fuzzer.sh" clang++ >/dev/null; then
 else
   note clang "no clang++ with a fuzzer runtime: make fuzz and make tsan are not available (make deps-all)"
 fi
+if [ -z "$("$(dirname "$0")/mpi_flags.sh" "$CXX")" ]; then
+  note mpi "not found, or a program with mpi.h does not link: one process only (make deps-all; docs/data_parallel.md)"
+elif ! command -v mpirun >/dev/null; then
+  note mpi "programs link with it, but there is no mpirun to start them (make deps-all)"
+else
+  good mpi "$(mpirun --version 2>/dev/null | head -n 1): mpirun -np 2 build/bin/train --data-parallel"
+fi
 if command -v gdb >/dev/null; then
   good gdb "$(gdb --version | head -n 1): docs/debugging.md is the walk"
 else
@@ -101,6 +108,13 @@ int main() { cublasHandle_t h; return cublasCreate(&h) == CUBLAS_STATUS_SUCCESS 
     note nvcc "CUDA $release at $nvcc, but cublas_v2.h is missing: install libcublas-dev of the same release"
   else
     note nvcc "CUDA $release at $nvcc does not compile with $host: $(grep -m1 error "$folder/nvcc.txt")"
+  fi
+fi
+if [ -n "$nvcc" ]; then
+  if [ -n "$("$(dirname "$0")/nccl_flags.sh" "$CXX" "${nvcc%/bin/nvcc}")" ]; then
+    good nccl "nccl.h is there and links: with MPI, make CUDA=1 adds up gradients from GPU to GPU"
+  else
+    note nccl "not found: gradients of several GPUs go through the host (package libnccl-dev)"
   fi
 fi
 if [ -n "$gpu" ]; then

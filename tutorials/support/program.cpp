@@ -75,6 +75,7 @@ int checked_run(int argc, char** argv, const Program& program) {
   if (flags.dump_config_wanted) return print(to_text(context.config, 2) + "\n"), 0;
 
   context.device = chosen_device(device);
+  if (program.prepare) program.prepare(context);
   context.threads = threads_to_use(context.threads);
   const std::string backend = describe_backend(context.device);
   context.environment = make_environment(context.arguments, backend, context.threads);

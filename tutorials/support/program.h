@@ -57,6 +57,7 @@ struct Program {
   std::string example;  // the first thing --help shows; may be several lines
   std::function<void(Flags&)> flags = nullptr;
   std::function<int(Context&)> run;  // returns the exit code, normally 0
+  std::function<void(Context&)> prepare = nullptr;  // before the first message: may set `quiet`
 };
 
 // Parses, runs, and turns every failure into one line on stderr, `name: error: ...`, and an exit code.

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cmath>
+#include <optional>
 
 #include "autograd/check.h"
 #include "kernels/memory.h"
@@ -25,9 +26,9 @@ using Clock = std::chrono::steady_clock;
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 // Seconds per step of a throw-away twin, so that the estimate is printed before the run changes anything.
-double measure_step(const TrainSettings& settings, const Corpus& corpus, Context& context, int steps) {
+double measure_step(const TrainSettings& settings, const Corpus& corpus, Context& context, const Ranks& ranks, int steps) {
   const auto twin = make_fresh_model(settings, *corpus.tokenizer, context.seed, context.device);
-  Trainer trainer(*twin, settings.train);
+  Trainer trainer(*twin, settings.train, ranks);
   trainer.train_step(corpus.train);  // warms caches and the allocator
   const auto start = Clock::now();
   for (int i = 0; i < steps; ++i) trainer.train_step(corpus.train);
@@ -103,7 +104,7 @@ std::unique_ptr<LanguageModel> make_fresh_model(const TrainSettings& s, const To
   return model;
 }
 
-TrainOutcome run_training(const TrainSettings& settings, Context& context) {
+TrainOutcome run_training(const TrainSettings& settings, Context& context, const Ranks& ranks) {
   Corpus corpus = make_corpus(settings, context.seed);
   TrainOutcome outcome;
   outcome.model = make_fresh_model(settings, *corpus.tokenizer, context.seed, context.device);
@@ -111,23 +112,27 @@ TrainOutcome run_training(const TrainSettings& settings, Context& context) {
   outcome.parameters = model.parameter_count();
   TrainOptions options = settings.train;
   options.seed = context.seed;
-  Trainer trainer(model, options);
+  Trainer trainer(model, options, ranks);
 
-  RunFolder run(settings.out, settings.resume);
+  std::optional<RunFolder> run;  // the first rank writes, for all
+  if (ranks.first()) run.emplace(settings.out, settings.resume);
   if (settings.resume) {
     outcome.checkpoint = newest_checkpoint(settings.out);
     if (!outcome.checkpoint.empty()) restore(outcome.checkpoint, model, trainer);
     context.say(fmt::format("resuming {} at step {}", settings.out, trainer.step));
-    run.rewind_metrics(trainer.step);
+    check(ranks.sum(double(trainer.step)) == double(trainer.step * ranks.size),
+          "rank {} finds step {} in {}, another rank a different one: the folder must be the same for all", ranks.rank,
+          trainer.step, settings.out);
+    if (run) run->rewind_metrics(trainer.step);
   }
-  run.write_config(context);
+  if (run) run->write_config(context);
 
   const int64_t step_tokens = settings.batch * settings.context * options.accumulation;
   context.say(fmt::format("{} with {} parameters, {} tokens of text, {} positions per step, {} steps", settings.model,
                           human_count(double(outcome.parameters)), human_count(double(corpus.train_tokens)),
                           step_tokens, options.steps));
   if (trainer.step < options.steps) {
-    const double step_seconds = measure_step(settings, corpus, context, 3);
+    const double step_seconds = measure_step(settings, corpus, context, ranks, 3);
     context.say("time: " + describe_estimate(step_seconds, options.steps - trainer.step, 3));
   }
 
@@ -136,8 +141,8 @@ TrainOutcome run_training(const TrainSettings& settings, Context& context) {
   const int64_t log_every = std::max<int64_t>(1, options.steps / 2000);
   auto evaluate = [&] {
     outcome.validation_loss = validation_loss(model, corpus.validation_batches, corpus.validation);
-    run.log({{"step", trainer.step}, {"validation_loss", outcome.validation_loss}});
-    run.write_sample(trainer.step, sample_text(model, *corpus.tokenizer, corpus.prompts, context.seed));
+    run->log({{"step", trainer.step}, {"validation_loss", outcome.validation_loss}});
+    run->write_sample(trainer.step, sample_text(model, *corpus.tokenizer, corpus.prompts, context.seed));
   };
   auto save = [&] {
     outcome.checkpoint = commit_checkpoint(settings.out, trainer.step, [&](const std::string& folder) {
@@ -160,8 +165,8 @@ TrainOutcome run_training(const TrainSettings& settings, Context& context) {
     progress.step(trainer.step,
                   {.loss = result.loss, .lr = lr, .grad_norm = result.grad_norm, .tokens = result.tokens});
     const bool last = trainer.step == options.steps;
-    if (trainer.step % log_every == 0 || last) {
-      run.log({{"step", trainer.step},
+    if (run && (trainer.step % log_every == 0 || last)) {
+      run->log({{"step", trainer.step},
                {"tokens", trainer.step * step_tokens},
                {"loss", result.loss},
                {"lr", lr},
@@ -169,7 +174,8 @@ TrainOutcome run_training(const TrainSettings& settings, Context& context) {
                {"tokens_per_second", double(result.tokens) / step_seconds},
                {"peak_bytes", memory_counters().peak_bytes}});
     }
-    outcome.interrupted = interrupt.requested() && !last;
+    outcome.interrupted = ranks.sum(interrupt.requested() ? 1.0 : 0.0) > 0 && !last;
+    if (!run) continue;
     if ((trainer.step % eval_every == 0 || last) && !outcome.interrupted) evaluate();
     if (trainer.step % save_every == 0 || last || outcome.interrupted) save();
   }
@@ -179,7 +185,7 @@ TrainOutcome run_training(const TrainSettings& settings, Context& context) {
   outcome.peak_bytes = memory_counters().peak_bytes;
   outcome.tokens_per_second = double((trainer.step - first_step) * step_tokens) / std::max(outcome.seconds, 1e-9);
   outcome.tokenizer = std::move(corpus.tokenizer);
-  if (!outcome.interrupted) write_training_report(run, context, outcome);
+  if (run && !outcome.interrupted) write_training_report(*run, context, outcome);
   return outcome;
 }
 

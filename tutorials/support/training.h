@@ -18,6 +18,7 @@ struct TrainSettings {
   std::string tokenizer;         // char, word, bpe:N or a path; empty: word for the world, char for a file
   std::string out = "runs/train";
   bool resume = false;
+  bool data_parallel = false;  // started by mpirun: share each batch's rows with the other processes
 
   int64_t layers = 4, heads = 4, width = 128;
   int64_t kv_heads = 0;  // 0 = heads
@@ -70,6 +71,7 @@ struct TrainOutcome {
 
 // Trains (or goes on with) the run in settings.out: config.json, metrics.jsonl, checkpoints/, samples/, plots/,
 // report.html. Prints a time estimate first. After Ctrl-C it saves and comes back with `interrupted`.
-TrainOutcome run_training(const TrainSettings& settings, Context& context);
+// Of several ranks the first alone writes, validates and samples; the others come back without a validation loss.
+TrainOutcome run_training(const TrainSettings& settings, Context& context, const Ranks& ranks = one_rank);
 
 }  // namespace chalk

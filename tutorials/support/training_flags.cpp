@@ -94,7 +94,8 @@ void add_training_flags(Flags& flags, TrainSettings& s) {
             "char, word, bpe:N or a path (default: word for the world, char for a file)");
   flags.add("--out", &s.out, "folder of the run");
   flags.add("--resume", &s.resume, "go on from the newest checkpoint in --out");
-  flags.add("--batch", &s.batch, "rows per batch").between(1, 1 << 20);
+  flags.add("--batch", &s.batch, "rows per batch, of all ranks together").between(1, 1 << 20);
+  flags.add("--data-parallel", &s.data_parallel, "started by mpirun: its processes share the rows of each batch");
   flags.add("--answer-weight", &s.answer_weight, "loss weight of the world's answer tokens").between(0, 1000);
   flags.add("--mark-class-word", &s.mark_class_word, "a refusal's class word counts as an answer token");
   flags.add("--mark-story-object", &s.mark_story_object, "so does the object at the end of a story");

@@ -44,8 +44,8 @@ int64_t size_class(int64_t bytes) {
 
 void* host_allocate(int64_t bytes) {
   constexpr int64_t huge_page = 2 << 20;
-  void* block = std::aligned_alloc(bytes >= huge_page ? huge_page : 64, size_t((bytes + 63) / 64 * 64));
-  if (!block) throw std::bad_alloc();
+  void* block = nullptr;  // not aligned_alloc: that wants the size in whole pages too
+  if (posix_memalign(&block, bytes >= huge_page ? huge_page : 64, size_t(bytes)) != 0) throw std::bad_alloc();
   if (bytes >= huge_page)
     madvise(block, size_t(bytes), MADV_HUGEPAGE);  // fewer TLB misses; refusal is harmless
   return block;

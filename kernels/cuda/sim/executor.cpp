@@ -151,6 +151,7 @@ void new_shared_memory(Block& block) {
 
 // Takes `bytes` of the arena, with 64 unusable bytes on either side, filled with NaN.
 char* take_shared(Block& block, const SharedTag* tag, size_t bytes, size_t alignment) {
+  alignment = std::max<size_t>(alignment, 8);  // filled and poisoned in words of 8 bytes
   size_t begin = block.shared_used + 64;
   begin = (begin + alignment - 1) / alignment * alignment;
   char* piece = block.shared + begin;
@@ -158,13 +159,16 @@ char* take_shared(Block& block, const SharedTag* tag, size_t bytes, size_t align
   if (block.shared_used + 64 > shared_arena_bytes)
     kernel_fault("the block's shared memory exceeds " + std::to_string(shared_arena_bytes / 1024) + " KB",
                  block.grid->site);
+  const size_t words = (bytes + 7) / 8;  // the last one may reach into the unusable bytes
 #ifdef CUSIM_ASAN
-  __asan_unpoison_memory_region(piece, bytes);
+  __asan_unpoison_memory_region(piece, 8 * words);
 #endif
-  // NaN, byte by byte: memset would be seen by ThreadSanitizer as a write of this GPU thread.
-  for (volatile uint64_t* p = reinterpret_cast<uint64_t*>(piece);
-       p < reinterpret_cast<uint64_t*>(piece + bytes + 7 - (bytes + 7) % 8); ++p)
-    *p = ~uint64_t(0);
+  // NaN, word by word: memset would be seen by ThreadSanitizer as a write of this GPU thread.
+  volatile uint64_t* word = reinterpret_cast<uint64_t*>(piece);
+  for (size_t i = 0; i < words; ++i) word[i] = ~uint64_t(0);
+#ifdef CUSIM_ASAN
+  __asan_poison_memory_region(piece + bytes, 8 * words - bytes);
+#endif
   block.pieces.push_back({tag, piece, bytes});
   watch_shared_begin(piece, bytes);
   return piece;

@@ -122,8 +122,10 @@ format: ## clang-format every source file in place
 	clang-format -i $$(git ls-files '*.h' '*.cpp')
 
 ##@ Bench
-bench: $(BENCHES) ## speed of kernels, training step and decoding (Google Benchmark); docs/performance.md explains
+bench: $(filter-out %/gpu_bench,$(BENCHES)) ## speed of kernels, training step and decoding (Google Benchmark); docs/performance.md explains
 	@for b in $^; do $$b $(BENCH_FLAGS) || exit 1; done
+gpu-report: ## on a machine with a GPU: every figure that is owed, beside PyTorch, as JSON and Markdown (status 4 without one)
+	@tests/house/gpu_report.sh
 
 # ---- rules -----------------------------------------------------------------------------------------------------------
 .DEFAULT_GOAL := all
@@ -223,7 +225,7 @@ fuzz-run: $(FUZZERS)
 tsan-run: $(filter $(BUILD)/bin/tests/kernels/%,$(TESTS))
 	@TSAN_OPTIONS="ignore_noninstrumented_modules=1" tests/run.sh --gtest_filter=-*Slow* $^
 
-.PHONY: equations papers help demo test doctor deps deps-all data all debug compdb clean lessons test-fast test-golden test-slow \
+.PHONY: gpu-report equations papers help demo test doctor deps deps-all data all debug compdb clean lessons test-fast test-golden test-slow \
   asan ubsan tsan cuda-check fuzz check-includes format bench fuzz-run tsan-run always
 .SECONDARY:
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

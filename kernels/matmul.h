@@ -6,15 +6,20 @@
 //   y  = x · weightᵀ + bias     M = rows, N = out, K = in,   transpose_b
 //   dx += dy · weight           M = rows, N = in,  K = out,  accumulate
 //   dweight += dyᵀ · x          M = out,  N = in,  K = rows, transpose_a, accumulate
+// precision: what op(a) and op(b) are rounded to (kernels/precision.h); products, sums, bias and y are float32. A GPU's TF32
+// products may cut the operands off instead of rounding them, and its sums come in an order of their own.
 // bias may be null. workspace holds matmul_workspace(shape) bytes on that backend (64-byte aligned); null when that is 0.
 
 #include <cstdint>
+
+#include "kernels/precision.h"
 
 namespace chalk {
 struct MatmulShape {
   int64_t M, N, K;
   bool transpose_a = false, transpose_b = false;
   bool accumulate = false;
+  Precision precision = Precision::FP32;
 };
 
 namespace plain {

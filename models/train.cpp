@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "autograd/check.h"
+#include "autograd/precision.h"
 #include "autograd/random.h"
 #include "models/data_parallel.h"
 #include "models/io/file.h"
@@ -47,6 +48,13 @@ std::vector<std::unique_ptr<Optimizer>> make_optimizers(const std::vector<NamedT
   return optimizers;
 }
 
+Precision precision_by_name(const std::string& name) {
+  if (name == "fp32") return Precision::FP32;
+  if (name == "tf32") return Precision::TF32;
+  if (name == "bf16") return Precision::BF16;
+  throw UsageError("unknown precision \"" + name + "\"; known are fp32, tf32, bf16");
+}
+
 }  // namespace
 
 Trainer::Trainer(LanguageModel& model, const TrainOptions& options, const Ranks& ranks)
@@ -57,6 +65,7 @@ Trainer::Trainer(LanguageModel& model, const TrainOptions& options, const Ranks&
                .warmup = options.warmup,
                .total = options.steps,
                .floor = options.lr_floor},
+      precision(precision_by_name(options.precision)),
       parameters(trainable_parameters(model)),
       optimizers(make_optimizers(parameters, model, options)) {
   copy_weights_from_first(parameters, ranks);
@@ -72,6 +81,7 @@ StepResult Trainer::add_gradients(const std::function<Batch(int64_t index)>& bat
   const uint64_t step_seed = derive_seed(options.seed, uint64_t(step));
   const uint64_t mask_seed = ranks.first() ? step_seed : derive_seed(step_seed, uint64_t(ranks.rank));
   dropout_seeds() = {.seed = mask_seed, .calls = 0};
+  const MatmulPrecision products(precision);  // the weights and all that is stored stay float32
   model.training = true;
   for (int64_t i = 0; i < options.accumulation; ++i) {
     const Batch whole = batch(step * options.accumulation + i);

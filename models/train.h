@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/precision.h"
 #include "models/language_model.h"
 #include "models/text/loader.h"
 #include "nn/optimizer.h"
@@ -29,6 +30,7 @@ struct TrainOptions {
   int64_t steps = 1000;             // in all, also after a resume
   int64_t accumulation = 1;         // batches per step
   uint64_t seed = 1337;             // of dropout masks
+  std::string precision = "fp32";   // of the products in forward and backward: "fp32", "tf32" or "bf16" (docs/precision.md)
 };
 
 struct StepResult {
@@ -57,6 +59,7 @@ struct Trainer {
   TrainOptions options;
   Ranks ranks;
   Schedule schedule;
+  Precision precision;
   std::vector<NamedTensor> parameters;
   std::vector<std::unique_ptr<Optimizer>> optimizers;
   int64_t step = 0;  // updates made

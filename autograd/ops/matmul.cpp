@@ -1,8 +1,9 @@
-// linear() and matmul(): the forward is one product, the backward two more. Saved for backward: both operands.
+// linear() and matmul(): the forward is one product, the backward two more. Saved for backward: both operands, the precision.
 
 #include "kernels/matmul.h"
 
 #include "autograd/ops/common.h"
+#include "autograd/precision.h"
 #include "kernels/reduce.h"
 
 namespace chalk {
@@ -22,6 +23,7 @@ void run_matmul(Device device, float* y, const float* a, const float* b, const f
 
 struct LinearNode : Node {
   Tensor x, weight, bias;  // (..., in), (out, in), (out) or undefined
+  Precision precision = Precision::FP32;
 
   const char* name() const override { return "linear"; }
   std::vector<Tensor> inputs() const override { return {x, weight, bias}; }
@@ -30,12 +32,13 @@ struct LinearNode : Node {
     // dx += dy · weight
     if (float* dx = grad_or_null(x)) {
       run_matmul(x.device(), dx, dy.data(), weight.data(), nullptr,
-                 {.M = rows, .N = in, .K = out, .accumulate = true});
+                 {.M = rows, .N = in, .K = out, .accumulate = true, .precision = precision});
     }
     // dweight += dyᵀ · x
     if (float* dweight = grad_or_null(weight)) {
-      run_matmul(x.device(), dweight, dy.data(), x.data(), nullptr,
-                 {.M = out, .N = in, .K = rows, .transpose_a = true, .accumulate = true});
+      run_matmul(
+          x.device(), dweight, dy.data(), x.data(), nullptr,
+          {.M = out, .N = in, .K = rows, .transpose_a = true, .accumulate = true, .precision = precision});
     }
     // dbias += Σ_rows dy
     if (float* dbias = bias.defined() ? grad_or_null(bias) : nullptr) {
@@ -59,10 +62,10 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
   shape.back() = out;
   Tensor y = Tensor::empty(shape, x.device());
   run_matmul(x.device(), y.data(), x.data(), weight.data(), bias.defined() ? bias.data() : nullptr,
-             {.M = rows, .N = out, .K = in, .transpose_b = true});
+             {.M = rows, .N = out, .K = in, .transpose_b = true, .precision = MatmulPrecision::current()});
   if (wants_grad({x, weight, bias})) {
     auto node = std::make_shared<LinearNode>();
-    node->x = x, node->weight = weight, node->bias = bias;
+    node->x = x, node->weight = weight, node->bias = bias, node->precision = MatmulPrecision::current();
     set_history(y, node);
   }
   return y;
@@ -72,6 +75,7 @@ struct MatmulNode : Node {
   Tensor a, b;
   bool transpose_a = false, transpose_b = false;
   int64_t batch = 1, M = 0, N = 0, K = 0;
+  Precision precision = Precision::FP32;
   int64_t b_stride = 0;  // numbers between the matrices of b; 0 when one matrix serves all
 
   const char* name() const override { return "matmul"; }
@@ -86,20 +90,40 @@ struct MatmulNode : Node {
       // d op(a) += dy · op(b)ᵀ, written into a's own layout
       if (da && !transpose_a) {
         run_matmul(a.device(), da + i * M * K, dy_i, b_i, nullptr,
-                   {.M = M, .N = K, .K = N, .transpose_b = !transpose_b, .accumulate = true});
+                   {.M = M,
+                    .N = K,
+                    .K = N,
+                    .transpose_b = !transpose_b,
+                    .accumulate = true,
+                    .precision = precision});
       } else if (da) {
-        run_matmul(
-            a.device(), da + i * M * K, b_i, dy_i, nullptr,
-            {.M = K, .N = M, .K = N, .transpose_a = transpose_b, .transpose_b = true, .accumulate = true});
+        run_matmul(a.device(), da + i * M * K, b_i, dy_i, nullptr,
+                   {.M = K,
+                    .N = M,
+                    .K = N,
+                    .transpose_a = transpose_b,
+                    .transpose_b = true,
+                    .accumulate = true,
+                    .precision = precision});
       }
       // d op(b) += op(a)ᵀ · dy
       if (db && !transpose_b) {
         run_matmul(a.device(), db + i * b_stride, a_i, dy_i, nullptr,
-                   {.M = K, .N = N, .K = M, .transpose_a = !transpose_a, .accumulate = true});
+                   {.M = K,
+                    .N = N,
+                    .K = M,
+                    .transpose_a = !transpose_a,
+                    .accumulate = true,
+                    .precision = precision});
       } else if (db) {
-        run_matmul(
-            a.device(), db + i * b_stride, dy_i, a_i, nullptr,
-            {.M = N, .N = K, .K = M, .transpose_a = true, .transpose_b = transpose_a, .accumulate = true});
+        run_matmul(a.device(), db + i * b_stride, dy_i, a_i, nullptr,
+                   {.M = N,
+                    .N = K,
+                    .K = M,
+                    .transpose_a = true,
+                    .transpose_b = transpose_a,
+                    .accumulate = true,
+                    .precision = precision});
       }
     }
   }
@@ -120,7 +144,7 @@ Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_a, bool transpose
   auto node = std::make_shared<MatmulNode>();
   node->a = a, node->b = b, node->transpose_a = transpose_a, node->transpose_b = transpose_b;
   node->batch = numel(a_batch), node->M = M, node->N = N, node->K = K,
-  node->b_stride = b_batch.empty() ? 0 : K * N;
+  node->b_stride = b_batch.empty() ? 0 : K * N, node->precision = MatmulPrecision::current();
 
   Shape shape = a_batch;
   shape.push_back(M);
@@ -128,7 +152,12 @@ Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_a, bool transpose
   Tensor y = Tensor::empty(shape, a.device());
   for (int64_t i = 0; i < node->batch; ++i) {
     run_matmul(a.device(), y.data() + i * M * N, a.data() + i * M * K, b.data() + i * node->b_stride, nullptr,
-               {.M = M, .N = N, .K = K, .transpose_a = transpose_a, .transpose_b = transpose_b});
+               {.M = M,
+                .N = N,
+                .K = K,
+                .transpose_a = transpose_a,
+                .transpose_b = transpose_b,
+                .precision = node->precision});
   }
   if (wants_grad({a, b})) set_history(y, node);
   return y;

@@ -6,7 +6,7 @@
 
 namespace chalk::cuda {
 
-// y (M, N) [+]= op(a) · op(b), float32 arithmetic. workspace: gemm_workspace(shape) bytes.
+// y (M, N) [+]= op(a) · op(b) in shape.precision, sums in float32. workspace: gemm_workspace(shape) bytes.
 void gemm(float* y, const float* a, const float* b, const MatmulShape& shape, float* workspace);
 int64_t gemm_workspace(const MatmulShape& shape);
 

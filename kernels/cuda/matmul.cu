@@ -12,17 +12,17 @@ namespace {
 
 constexpr int tile = 64, depth = 16, tile_threads = 256;
 
-// Rows i0 … i0 + 63 of a matrix (I, K), columns k0 … k0 + 15, to shared memory as [k][i]; 0 beyond the edges.
+// Rows i0 … i0 + 63 of a matrix (I, K), columns k0 … k0 + 15, rounded, to shared memory as [k][i]; 0 beyond the edges.
 // stored_k_first: the matrix lies in memory as (K, I). Neighbouring threads read neighbouring numbers either way.
 template <bool stored_k_first>
 __device__ inline void load_tile(float (&to)[depth][tile + 1], const float* from, int64_t i0, int64_t k0,
-                                 int64_t I, int64_t K) {
+                                 int64_t I, int64_t K, Precision precision) {
   for (int n = threadIdx.x; n < tile * depth; n += tile_threads) {
     const int i = stored_k_first ? n % tile : n / depth;
     const int k = stored_k_first ? n / tile : n % depth;
     const bool inside = i0 + i < I && k0 + k < K;
     const int64_t at = stored_k_first ? (k0 + k) * I + i0 + i : (i0 + i) * K + k0 + k;
-    to[k][i] = inside ? from[at] : 0.0f;
+    to[k][i] = inside ? rounded(from[at], precision) : 0.0f;
   }
 }
 
@@ -37,8 +37,8 @@ __global__ void matmul_kernel(float* y, const float* a, const float* b, const fl
 
   float sum[4][4] = {};  // rows row + 16 i, columns column + 16 j of the tile
   for (int64_t k0 = 0; k0 < s.K; k0 += depth) {
-    load_tile<transpose_a>(a_tile, a, m0, k0, s.M, s.K);
-    load_tile<!transpose_b>(b_tile, b, n0, k0, s.N, s.K);
+    load_tile<transpose_a>(a_tile, a, m0, k0, s.M, s.K, s.precision);
+    load_tile<!transpose_b>(b_tile, b, n0, k0, s.N, s.K, s.precision);
     __syncthreads();
     for (int k = 0; k < depth; ++k) {
       float a_k[4], b_k[4];

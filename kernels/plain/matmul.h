@@ -1,9 +1,18 @@
 #pragma once
 // The matrix product with three loops. Contract: kernels/matmul.h. Derivation: docs/derivations/matmul.md.
 
+#include <type_traits>
+
 #include "kernels/plain/scalar.h"
 
 namespace chalk::plain {
+
+// Of float numbers only: the derivative of rounding is zero almost everywhere, which no complex step should find.
+template <class T>
+T rounded_operand(T x, Precision precision) {
+  if constexpr (std::is_same_v<T, float>) return rounded(x, precision);
+  return x;
+}
 
 template <class T>
 void matmul(T* y, const T* a, const T* b, const T* bias, const MatmulShape& shape, T* /*workspace*/) {
@@ -15,7 +24,8 @@ void matmul(T* y, const T* a, const T* b, const T* bias, const MatmulShape& shap
       for (int64_t k = 0; k < K; ++k) {
         const T a_mk = shape.transpose_a ? a[k * M + m] : a[m * K + k];
         const T b_kn = shape.transpose_b ? b[n * K + k] : b[k * N + n];
-        sum += Wide<T>(a_mk) * Wide<T>(b_kn);
+        sum +=
+            Wide<T>(rounded_operand(a_mk, shape.precision)) * Wide<T>(rounded_operand(b_kn, shape.precision));
       }
       if (bias) sum += Wide<T>(bias[n]);
       if (shape.accumulate) sum += Wide<T>(y[m * N + n]);

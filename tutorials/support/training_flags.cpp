@@ -24,6 +24,8 @@ void add_model_flags(Flags& flags, TrainSettings& s) {
 void add_optimizer_flags(Flags& flags, TrainOptions& o) {
   flags.add("--steps", &o.steps, "updates in all, also with --resume").at_least(1);
   flags.add("--accumulation", &o.accumulation, "batches per update").between(1, 1 << 20);
+  flags.add("--precision", &o.precision, "of the products in training; the weights stay fp32")
+      .one_of({"fp32", "tf32", "bf16"});
   flags.add("--optimizer", &o.optimizer, "adamw, muon (adamw for the rest) or sgd")
       .one_of({"adamw", "muon", "sgd"});
   flags.add("--lr", &o.lr, "peak learning rate of AdamW or SGD").between(0, 100);

@@ -34,7 +34,8 @@ TEST_P(PrecisionScope, LinearUsesItForwardAndBackward) {
   EXPECT_EQ(y.to_vector(), product(x, weight, {.M = 5, .N = 3, .K = 7, .transpose_b = true, .precision = p}));
   run_backward(y, dy);  // outside the scope: each product remembers
   EXPECT_EQ(x.grad().to_vector(), product(dy, weight, {.M = 5, .N = 7, .K = 3, .precision = p}));
-  EXPECT_EQ(weight.grad().to_vector(), product(dy, x, {.M = 3, .N = 7, .K = 5, .transpose_a = true, .precision = p}));
+  EXPECT_EQ(weight.grad().to_vector(),
+            product(dy, x, {.M = 3, .N = 7, .K = 5, .transpose_a = true, .precision = p}));
 }
 
 TEST_P(PrecisionScope, MatmulUsesItForwardAndBackward) {
@@ -51,11 +52,14 @@ TEST_P(PrecisionScope, MatmulUsesItForwardAndBackward) {
   }
   EXPECT_EQ(y.to_vector(), product(a, b, {.M = 5, .N = 3, .K = 7, .precision = p}));
   run_backward(y, dy);
-  EXPECT_EQ(a.grad().to_vector(), product(dy, b, {.M = 5, .N = 7, .K = 3, .transpose_b = true, .precision = p}));
-  EXPECT_EQ(b.grad().to_vector(), product(a, dy, {.M = 7, .N = 3, .K = 5, .transpose_a = true, .precision = p}));
+  EXPECT_EQ(a.grad().to_vector(),
+            product(dy, b, {.M = 5, .N = 7, .K = 3, .transpose_b = true, .precision = p}));
+  EXPECT_EQ(b.grad().to_vector(),
+            product(a, dy, {.M = 7, .N = 3, .K = 5, .transpose_a = true, .precision = p}));
 }
 
-INSTANTIATE_TEST_SUITE_P(All, PrecisionScope, testing::Values(Precision::FP32, Precision::TF32, Precision::BF16));
+INSTANTIATE_TEST_SUITE_P(All, PrecisionScope,
+                         testing::Values(Precision::FP32, Precision::TF32, Precision::BF16));
 
 }  // namespace
 }  // namespace chalk

@@ -32,7 +32,8 @@ TEST(Precision, RoundsToNearestAndTiesToEven) {
     EXPECT_EQ(rounded(std::numeric_limits<float>::max(), precision), kInfinity);
     EXPECT_EQ(rounded(-kInfinity, precision), -kInfinity);
     EXPECT_TRUE(std::isnan(rounded(std::nanf(""), precision)));
-    EXPECT_TRUE(std::isnan(rounded(std::bit_cast<float>(0x7fffffffu), precision))) << "all bits set: no carry into the sign";
+    EXPECT_TRUE(std::isnan(rounded(std::bit_cast<float>(0x7fffffffu), precision)))
+        << "all bits set: no carry into the sign";
     EXPECT_EQ(std::bit_cast<uint32_t>(rounded(-0.0f, precision)), 0x80000000u);
   }
   EXPECT_EQ(rounded(1 + 0x1p-23f, Precision::FP32), 1 + 0x1p-23f);
@@ -52,8 +53,14 @@ TEST(Precision, ErrsByAtMostHalfAStep) {
 }
 
 TEST(Precision, VectorsRoundAsNumbersDo) {
-  std::vector<float> x = {0.0f, -0.0f, kInfinity, -kInfinity, std::nanf(""), std::bit_cast<float>(0x7fffffffu),
-                          std::numeric_limits<float>::max(), std::numeric_limits<float>::denorm_min()};
+  std::vector<float> x = {0.0f,
+                          -0.0f,
+                          kInfinity,
+                          -kInfinity,
+                          std::nanf(""),
+                          std::bit_cast<float>(0x7fffffffu),
+                          std::numeric_limits<float>::max(),
+                          std::numeric_limits<float>::denorm_min()};
   for (uint64_t i = 0; i < 1000; ++i) x.push_back(std::bit_cast<float>(uint32_t(random_word(3, i))));
   for (Precision precision : {Precision::BF16, Precision::TF32}) {
     std::vector<float> y(x.size());
@@ -85,8 +92,8 @@ std::vector<MatmulShape> shapes() {
 }
 
 std::string text(const MatmulShape& s) {
-  return fmt::format("M={} N={} K={} Ta={} Tb={} +={} drops {} bits", s.M, s.N, s.K, s.transpose_a, s.transpose_b,
-                     s.accumulate, dropped_bits(s.precision));
+  return fmt::format("M={} N={} K={} Ta={} Tb={} +={} drops {} bits", s.M, s.N, s.K, s.transpose_a,
+                     s.transpose_b, s.accumulate, dropped_bits(s.precision));
 }
 
 std::vector<float> plain_product(const Operands& o, const MatmulShape& s) {
@@ -141,7 +148,8 @@ TEST(PrecisionMatmul, CpuIsItsOwnProductOfRoundedOperands) {
     const auto product = [](Operands& in, const MatmulShape& shape) {
       const int64_t bytes = cpu::matmul_workspace(shape);
       float* workspace = static_cast<float*>(allocate_memory(bytes, Device::CPU));
-      cpu::matmul(in.y.host.data(), in.a.host.data(), in.b.host.data(), in.bias.host.data(), shape, workspace);
+      cpu::matmul(in.y.host.data(), in.a.host.data(), in.b.host.data(), in.bias.host.data(), shape,
+                  workspace);
       release_memory(workspace, bytes, Device::CPU);
       return in.y.host;
     };

@@ -46,9 +46,9 @@ std::vector<float> lsq_initial_steps(const float* x, int64_t G, int64_t n, CodeR
 // ---- the projection -------------------------------------------------------------------------------------
 
 // Bits of weights, input activations and output gradients; 16 or more: untouched.
-struct Precision {
+struct LayerBits {
   int weights = 16, activations = 16, gradients = 16;
-  bool operator==(const Precision&) const = default;
+  bool operator==(const LayerBits&) const = default;
 };
 
 struct FakeQuantOptions {
@@ -74,7 +74,7 @@ struct FakeQuantLinear : Projection {
   Tensor weight;                // (out, in), what the optimiser moves
   Tensor bias;                  // (out) or undefined; stays float
   std::map<int, Tensor> steps;  // LSQ: bits -> (out · groups), private to each width
-  Precision precision;          // what forward() does now
+  LayerBits precision;          // what forward() does now
   FakeQuantOptions options;
 
   // Takes over the Linear's parameters. Learned steps are made for each of `widths` below 16, from the

@@ -224,7 +224,7 @@ TEST(CyclicPrecision, BackwardBitsAreHeld) {
     cyclic_train_step(cyclic, trainer, schedule, 6, small_batch);
     for (const FakeQuantLinear* layer : cyclic.layers) {
       EXPECT_EQ(layer->precision,
-                (Precision{.weights = schedule.bits(t), .activations = schedule.bits(t), .gradients = 6}));
+                (LayerBits{.weights = schedule.bits(t), .activations = schedule.bits(t), .gradients = 6}));
     }
   }
   const auto state_of = [&] {

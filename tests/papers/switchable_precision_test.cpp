@@ -249,9 +249,9 @@ TEST_F(SwitchablePrecision, PrivateNormsFollowTheirConsumer) {
   const auto linear = [&](const char* slot) {
     return dynamic_cast<FakeQuantLinear*>(find_slot(*model, slot).layer.get());
   };
-  EXPECT_EQ(linear("h.0.attn.c_proj")->precision, (Precision{.weights = 4, .activations = 8}));
-  EXPECT_EQ(linear("h.0.mlp.c_fc")->precision, (Precision{.weights = 2, .activations = 8}));
-  EXPECT_EQ(linear("h.1.mlp.c_fc")->precision, Precision{});
+  EXPECT_EQ(linear("h.0.attn.c_proj")->precision, (LayerBits{.weights = 4, .activations = 8}));
+  EXPECT_EQ(linear("h.0.mlp.c_fc")->precision, (LayerBits{.weights = 2, .activations = 8}));
+  EXPECT_EQ(linear("h.1.mlp.c_fc")->precision, LayerBits{});
   // A changed gain of 4 bits is seen at 4 bits only.
   const std::vector<float> two = logits_at(switchable, 2, batch), four = logits_at(switchable, 4, batch);
   dynamic_cast<LayerNorm*>(norm("h.0.ln_1")->norms.at(4).get())->weight.fill(2);

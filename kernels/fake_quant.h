@@ -73,6 +73,19 @@ void fake_quant_backward(float* dx, float* dstep, float* doffset, const float* d
 void fake_quant_stochastic(float* y, const float* x, const float* step, const float* offset, int64_t G,
                            int64_t n, float low, float high, uint64_t seed);
 }  // namespace cpu
+
+namespace cuda {  // all pointers are device pointers
+void fake_quant_symmetric(float* step, const float* x, int64_t G, int64_t n, int bits);
+void fake_quant_asymmetric(float* step, float* zero, const float* x, int64_t G, int64_t n, int bits);
+void fake_quant_range(float* step, float* offset, const float* x, int64_t G, int64_t n, int bits);
+void fake_quant_forward(float* y, const float* x, const float* step, const float* zero, const float* offset,
+                        int64_t G, int64_t n, float low, float high);
+void fake_quant_backward(float* dx, float* dstep, float* doffset, const float* dy, const float* x,
+                         const float* step, const float* zero, const float* offset, int64_t G, int64_t n,
+                         float low, float high, GradientPass pass, float step_scale);
+void fake_quant_stochastic(float* y, const float* x, const float* step, const float* offset, int64_t G,
+                           int64_t n, float low, float high, uint64_t seed);
+}  // namespace cuda
 }  // namespace chalk
 
 #include "kernels/plain/fake_quant.h"

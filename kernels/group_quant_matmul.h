@@ -30,7 +30,7 @@
 
 namespace chalk {
 
-// A view: nn/group_quant_linear.h owns the numbers.
+// A view: nn/group_quant_linear.h owns the numbers. (constexpr also lets a GPU kernel call its functions.)
 struct GroupQuantWeight {
   int64_t N = 0, K = 0;              // (out, in)
   int bits = 4;                      // 1, 2, 4 or 8
@@ -44,10 +44,10 @@ struct GroupQuantWeight {
   const int32_t* input_of =
       nullptr;  // (positions) input at each position, −1 for padding; null: position p is input p
 
-  int64_t block() const { return 16 * (8 / bits); }  // positions in 16 bytes
-  int64_t positions() const { return (groups * stride + block() - 1) / block() * block(); }
-  int64_t row_bytes() const { return positions() * bits / 8; }
-  int64_t input_at(int64_t position) const {  // −1: padding
+  constexpr int64_t block() const { return 16 * (8 / bits); }  // positions in 16 bytes
+  constexpr int64_t positions() const { return (groups * stride + block() - 1) / block() * block(); }
+  constexpr int64_t row_bytes() const { return positions() * bits / 8; }
+  constexpr int64_t input_at(int64_t position) const {  // −1: padding
     if (input_of) return input_of[position];
     return position < K ? position : -1;
   }
@@ -55,7 +55,7 @@ struct GroupQuantWeight {
   int64_t group_at(int64_t position) const {
     return position / stride < groups ? position / stride : groups - 1;
   }
-  int32_t code(int64_t n, int64_t position) const {
+  constexpr int32_t code(int64_t n, int64_t position) const {
     const int64_t in_block = position % block();
     const uint8_t byte = codes[n * row_bytes() + position / block() * 16 + in_block % 16];
     return byte >> (bits * (in_block / 16)) & ((1 << bits) - 1);
@@ -103,6 +103,14 @@ void group_quant_matmul_dx(float* dx, const float* dy, const GroupQuantWeight& w
                            float* workspace);
 int64_t group_quant_matmul_workspace(const GroupQuantWeight& w, int64_t M);
 }  // namespace cpu
+
+namespace cuda {  // all pointers are device pointers, the view's too; its codes begin on a multiple of 4 bytes
+void group_quant_matmul(float* y, const float* x, const GroupQuantWeight& w, const float* bias, int64_t M,
+                        bool accumulate, float* workspace);
+void group_quant_matmul_dx(float* dx, const float* dy, const GroupQuantWeight& w, int64_t M,
+                           float* workspace);
+int64_t group_quant_matmul_workspace(const GroupQuantWeight& w, int64_t M);
+}  // namespace cuda
 }  // namespace chalk
 
 #include "kernels/plain/group_quant_matmul.h"

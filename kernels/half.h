@@ -6,8 +6,8 @@
 
 namespace chalk {
 
-// Exact.
-inline float half_to_float(uint16_t half) {
+// Exact. (constexpr also lets a GPU kernel call it.)
+constexpr float half_to_float(uint16_t half) {
   const uint32_t sign = static_cast<uint32_t>(half & 0x8000) << 16;
   const uint32_t exponent = half >> 10 & 0x1f;
   const uint32_t mantissa = half & 0x3ff;

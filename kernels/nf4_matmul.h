@@ -37,7 +37,7 @@ inline float nf4_scale(const NF4Weight& w, int64_t k) {
 }
 
 // code_i: the even one of two is in the high half of the byte.
-inline int nf4_code(const uint8_t* codes, int64_t i) {
+constexpr int nf4_code(const uint8_t* codes, int64_t i) {
   return i % 2 == 0 ? codes[i / 2] >> 4 : codes[i / 2] & 15;
 }
 
@@ -61,6 +61,14 @@ void nf4_matmul_backward(float* dx, const float* dy, const NF4Weight& weight, in
 void nf4_dequantize(float* y, const NF4Weight& weight, int64_t first, int64_t count);
 int64_t nf4_matmul_workspace(const NF4Weight& weight, int64_t N);
 }  // namespace cpu
+
+namespace cuda {  // all pointers are device pointers, the view's too; its codes begin on a multiple of 4 bytes
+void nf4_matmul_forward(float* y, const float* x, const NF4Weight& weight, const float* bias, int64_t N,
+                        float* workspace);
+void nf4_matmul_backward(float* dx, const float* dy, const NF4Weight& weight, int64_t N, float* workspace);
+void nf4_dequantize(float* y, const NF4Weight& weight, int64_t first, int64_t count);
+int64_t nf4_matmul_workspace(const NF4Weight& weight, int64_t N);
+}  // namespace cuda
 }  // namespace chalk
 
 #include "kernels/plain/nf4_matmul.h"

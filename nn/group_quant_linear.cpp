@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
 #include "autograd/ops/common.h"
 
@@ -61,9 +60,16 @@ PackedGroups::PackedGroups(const QuantizedMatrix& matrix, Device device) : devic
 
 template <class T>
 T* PackedGroups::keep(const std::vector<T>& values) {
-  buffers.emplace_back(int64_t(values.size() * sizeof(T)), device);
-  std::memcpy(buffers.back().data, values.data(), values.size() * sizeof(T));
-  return static_cast<T*>(buffers.back().data);
+  DeviceBuffer& buffer = buffers.emplace_back(int64_t(values.size() * sizeof(T)), device);
+  copy_memory(buffer.data, device, values.data(), Device::CPU, buffer.bytes);
+  return static_cast<T*>(buffer.data);
+}
+
+template <class T>
+std::vector<T> PackedGroups::fetch(const T* values, int64_t count) const {
+  std::vector<T> on_host(static_cast<size_t>(count));
+  copy_memory(on_host.data(), Device::CPU, values, device, count * int64_t(sizeof(T)));
+  return on_host;
 }
 
 void PackedGroups::add_plane(const QuantizedMatrix& q, int bits, int shift) {
@@ -100,7 +106,14 @@ QuantizedMatrix PackedGroups::unpack() const {
   QuantizedMatrix q = facts;
   q.codes.assign(size_t(q.rows * q.columns), 0);
   int shift = 0;
-  for (const GroupQuantWeight& plane : planes) {
+  for (GroupQuantWeight plane : planes) {
+    const std::vector<uint8_t> codes = fetch(plane.codes, plane.N * plane.row_bytes());
+    std::vector<int32_t> input_of;
+    plane.codes = codes.data();
+    if (plane.input_of) {
+      input_of = fetch(plane.input_of, plane.positions());
+      plane.input_of = input_of.data();
+    }
     for (int64_t p = 0; p < plane.positions(); ++p) {
       const int64_t k = plane.input_at(p);
       for (int64_t n = 0; k >= 0 && n < q.rows; ++n) {
@@ -110,10 +123,10 @@ QuantizedMatrix PackedGroups::unpack() const {
     shift += plane.bits;
   }
   const GroupQuantWeight& first = planes[0];
-  for (int64_t i = 0; i < q.rows * q.groups(); ++i) {
-    q.scales.push_back(half_to_float(first.scales[i]));
-    q.zeros.push_back(uint8_t(first.zeros ? first.zeros[i] : first.zero));
-  }
+  const int64_t groups = q.rows * q.groups();
+  for (uint16_t scale : fetch(first.scales, groups)) q.scales.push_back(half_to_float(scale));
+  q.zeros =
+      first.zeros ? fetch(first.zeros, groups) : std::vector<uint8_t>(size_t(groups), uint8_t(first.zero));
   return q;
 }
 
@@ -142,9 +155,10 @@ struct GroupQuantMatmulNode : Node {
     float* dx = grad_or_null(x);
     if (!dx) return;
     const int64_t rows = x.numel() / x.dim(-1);
-    auto* workspace_bytes =
-        pick(x.device(), plain::group_quant_matmul_workspace, cpu::group_quant_matmul_workspace);
-    auto* kernel = pick(x.device(), plain::group_quant_matmul_dx<float>, cpu::group_quant_matmul_dx);
+    auto* workspace_bytes = pick(x.device(), plain::group_quant_matmul_workspace,
+                                 cpu::group_quant_matmul_workspace, cuda::group_quant_matmul_workspace);
+    auto* kernel = pick(x.device(), plain::group_quant_matmul_dx<float>, cpu::group_quant_matmul_dx,
+                        cuda::group_quant_matmul_dx);
     // dx += dy · Ŵ, plane by plane
     for (const GroupQuantWeight& plane : planes) {
       const Tensor workspace = workspace_of(workspace_bytes(plane, rows), x.device());
@@ -170,9 +184,10 @@ Tensor group_quant_matmul(const Tensor& x, const std::vector<GroupQuantWeight>& 
   // A bias that is trained is added by add(), which knows its gradient.
   const bool train_bias = bias.defined() && wants_grad({bias});
   const float* b = bias.defined() && !train_bias ? bias.data() : nullptr;
-  auto* workspace_bytes =
-      pick(x.device(), plain::group_quant_matmul_workspace, cpu::group_quant_matmul_workspace);
-  auto* kernel = pick(x.device(), plain::group_quant_matmul<float>, cpu::group_quant_matmul);
+  auto* workspace_bytes = pick(x.device(), plain::group_quant_matmul_workspace,
+                               cpu::group_quant_matmul_workspace, cuda::group_quant_matmul_workspace);
+  auto* kernel =
+      pick(x.device(), plain::group_quant_matmul<float>, cpu::group_quant_matmul, cuda::group_quant_matmul);
   for (size_t i = 0; i < planes.size(); ++i) {
     const Tensor workspace = workspace_of(workspace_bytes(planes[i], rows), x.device());
     kernel(y.data(), x.data(), planes[i], i == 0 ? b : nullptr, rows, i > 0, workspace.data());

@@ -26,7 +26,9 @@ struct PackedGroups {
 
  private:
   template <class T>
-  T* keep(const std::vector<T>& values);
+  T* keep(const std::vector<T>& values);  // on the device
+  template <class T>
+  std::vector<T> fetch(const T* values, int64_t count) const;  // from there
   void add_plane(const QuantizedMatrix& matrix, int bits, int shift);
 
   Device device;

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "autograd/check.h"
+#include "kernels/memory.h"
 
 namespace chalk {
 namespace {
@@ -71,11 +72,21 @@ std::array<float, 256> make_dynamic_map() {
   return map;
 }
 
-// Zeroed: codes are ORed into their bytes.
-std::shared_ptr<Storage> room_for(int64_t bytes, Device device) {
+// `bytes` of anything on a device; what fills up the last float is 0.
+std::shared_ptr<Storage> stored(const void* values, int64_t bytes, Device device) {
   auto storage = std::make_shared<Storage>((bytes + 3) / 4, device);
-  std::fill_n(storage->data, storage->count, 0.0f);
+  fill_memory(storage->data, 0, storage->count, device);
+  copy_memory(storage->data, device, values, Device::CPU, bytes);
   return storage;
+}
+template <class T>
+std::shared_ptr<Storage> stored(const std::vector<T>& values, Device device) {
+  return stored(values.data(), int64_t(values.size() * sizeof(T)), device);
+}
+std::shared_ptr<Storage> stored_tables(FourBit type, Device device) {
+  std::vector<float> tables(code_book(type).begin(), code_book(type).end());
+  tables.insert(tables.end(), dynamic_map().begin(), dynamic_map().end());
+  return stored(tables, device);
 }
 
 uint8_t* bytes_of(const std::shared_ptr<Storage>& storage) {
@@ -167,16 +178,30 @@ int64_t NF4Matrix::stored_bytes() const {
   return code_bytes + blocks() + 4 * ((blocks() + options.absmax_block - 1) / options.absmax_block) + 4;
 }
 
+NF4Matrix NF4Matrix::to(Device device) const {
+  if (device == codes->device) return *this;
+  NF4Matrix copy = *this;
+  copy.tables = device == Device::CUDA ? stored_tables(options.type, device) : nullptr;
+  for (std::shared_ptr<Storage>* part :
+       {&copy.codes, &copy.absmax, &copy.absmax_codes, &copy.absmax_scales}) {
+    if (!*part) continue;
+    auto there = std::make_shared<Storage>((*part)->count, device);
+    copy_memory(there->data, device, (*part)->data, (*part)->device, there->count * int64_t(sizeof(float)));
+    *part = there;
+  }
+  return copy;
+}
+
 NF4Weight NF4Matrix::view() const {
   NF4Weight view{.out = rows, .in = columns, .block = options.block, .codes = bytes_of(codes)};
-  view.book = code_book(options.type).data();
+  view.book = tables ? tables->data : code_book(options.type).data();
   if (!options.double_quantize) {
     view.absmax = absmax->data;
     return view;
   }
   view.absmax_codes = bytes_of(absmax_codes);
   view.absmax_scales = absmax_scales->data;
-  view.map = dynamic_map().data();
+  view.map = tables ? tables->data + 16 : dynamic_map().data();
   view.absmax_block = options.absmax_block;
   view.absmax_mean = absmax_mean;
   return view;
@@ -191,7 +216,7 @@ NF4Matrix quantize_nf4(const float* weight, int64_t rows, int64_t columns, const
   NF4Matrix matrix;
   matrix.options = options, matrix.rows = rows, matrix.columns = columns;
   const int64_t n = matrix.count();
-  matrix.codes = room_for((n + 1) / 2, device);
+  std::vector<uint8_t> codes(static_cast<size_t>((n + 1) / 2));
   std::vector<float> absmax(static_cast<size_t>(matrix.blocks()));
   for (int64_t k = 0; k < matrix.blocks(); ++k) {
     const int64_t begin = k * options.block, end = std::min(n, begin + options.block);
@@ -204,27 +229,28 @@ NF4Matrix quantize_nf4(const float* weight, int64_t rows, int64_t columns, const
     for (int64_t i = begin; i < end; ++i) {
       const uint8_t code =
           nearest_code(a > 0 ? weight[i] / a : 0, options.type);  // all zeros: 0/0 is avoided
-      bytes_of(matrix.codes)[i / 2] |= uint8_t(i % 2 == 0 ? code << 4 : code);
+      codes[size_t(i / 2)] |= uint8_t(i % 2 == 0 ? code << 4 : code);
     }
   }
+  matrix.codes = stored(codes, device);
+  if (device == Device::CUDA) matrix.tables = stored_tables(options.type, device);
   if (!options.double_quantize) {
-    matrix.absmax = room_for(4 * matrix.blocks(), device);
-    std::copy(absmax.begin(), absmax.end(), matrix.absmax->data);
+    matrix.absmax = stored(absmax, device);
     return matrix;
   }
   const QuantizedScales q = quantize_scales(absmax, options.absmax_block);
-  matrix.absmax_codes = room_for(int64_t(q.codes.size()), device);
-  matrix.absmax_scales = room_for(4 * int64_t(q.scales.size()), device);
-  std::copy(q.codes.begin(), q.codes.end(), bytes_of(matrix.absmax_codes));
-  std::copy(q.scales.begin(), q.scales.end(), matrix.absmax_scales->data);
+  matrix.absmax_codes = stored(q.codes, device);
+  matrix.absmax_scales = stored(q.scales, device);
   matrix.absmax_mean = q.mean;
   return matrix;
 }
 
 std::vector<float> dequantize(const NF4Matrix& matrix) {
-  std::vector<float> weight(static_cast<size_t>(matrix.count()));
-  plain::nf4_dequantize(weight.data(), matrix.view(), 0, matrix.count());
-  return weight;
+  const Device device = matrix.codes->device;
+  const Tensor weight = Tensor::empty({matrix.rows, matrix.columns}, device);
+  auto* kernel = pick(device, plain::nf4_dequantize<float>, cpu::nf4_dequantize, cuda::nf4_dequantize);
+  kernel(weight.data(), matrix.view(), 0, matrix.count());
+  return weight.to_vector();
 }
 
 }  // namespace chalk

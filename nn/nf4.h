@@ -69,10 +69,13 @@ struct NF4Matrix {
   std::shared_ptr<Storage> absmax_codes;   // one byte per block
   std::shared_ptr<Storage> absmax_scales;  // one float per absmax_block blocks
   float absmax_mean = 0;
+  std::shared_ptr<Storage>
+      tables;  // on cuda the book (16) and the dynamic map (256) for its kernels; else null
 
+  NF4Matrix to(Device device) const;  // a copy on another device; *this if it is there already
   int64_t count() const { return rows * columns; }
   int64_t blocks() const { return (count() + options.block - 1) / options.block; }
-  int64_t stored_bytes() const;  // exactly: codes and constants, the mean included
+  int64_t stored_bytes() const;  // exactly: codes and constants, the mean included; no tables
   NF4Weight view() const;        // for the kernels; valid as long as this matrix lives
 };
 

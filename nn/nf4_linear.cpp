@@ -18,9 +18,11 @@ struct NF4LinearNode : Node {
     const int64_t N = x.numel() / view.in;
     // dx += dy · weight
     if (float* dx = grad_or_null(x)) {
-      auto* workspace_bytes = pick(x.device(), plain::nf4_matmul_workspace, cpu::nf4_matmul_workspace);
+      auto* workspace_bytes = pick(x.device(), plain::nf4_matmul_workspace, cpu::nf4_matmul_workspace,
+                                   cuda::nf4_matmul_workspace);
       const Tensor workspace = workspace_of(workspace_bytes(view, N), x.device());
-      auto* kernel = pick(x.device(), plain::nf4_matmul_backward<float>, cpu::nf4_matmul_backward);
+      auto* kernel = pick(x.device(), plain::nf4_matmul_backward<float>, cpu::nf4_matmul_backward,
+                          cuda::nf4_matmul_backward);
       kernel(dx, dy.data(), view, N, workspace.data());
     }
     // dbias += Σ_rows dy
@@ -45,9 +47,11 @@ Tensor nf4_linear(const Tensor& x, const NF4Matrix& weight, const Tensor& bias) 
   Shape shape = x.shape;
   shape.back() = weight.rows;
   Tensor y = Tensor::empty(shape, x.device());
-  auto* workspace_bytes = pick(x.device(), plain::nf4_matmul_workspace, cpu::nf4_matmul_workspace);
+  auto* workspace_bytes =
+      pick(x.device(), plain::nf4_matmul_workspace, cpu::nf4_matmul_workspace, cuda::nf4_matmul_workspace);
   const Tensor workspace = workspace_of(workspace_bytes(view, N), x.device());
-  auto* kernel = pick(x.device(), plain::nf4_matmul_forward<float>, cpu::nf4_matmul_forward);
+  auto* kernel =
+      pick(x.device(), plain::nf4_matmul_forward<float>, cpu::nf4_matmul_forward, cuda::nf4_matmul_forward);
   kernel(y.data(), x.data(), view, bias.defined() ? bias.data() : nullptr, N, workspace.data());
   if (wants_grad({x, bias})) {
     auto node = std::make_shared<NF4LinearNode>();

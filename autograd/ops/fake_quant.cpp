@@ -29,15 +29,18 @@ Grids grids_of(const Tensor& x, int bits, FakeQuantGrid kind, int64_t set_size) 
   if (kind == FakeQuantGrid::Symmetric) {
     grids.high = float((int64_t{1} << (bits - 1)) - 1);
     grids.low = -grids.high;
-    auto* kernel = pick(device, plain::fake_quant_symmetric<float>, cpu::fake_quant_symmetric);
+    auto* kernel = pick(device, plain::fake_quant_symmetric<float>, cpu::fake_quant_symmetric,
+                        cuda::fake_quant_symmetric);
     kernel(grids.step.data(), x.data(), grids.G, grids.n, bits);
   } else if (kind == FakeQuantGrid::Asymmetric) {
     grids.zero = Tensor::empty({grids.G}, device);
-    auto* kernel = pick(device, plain::fake_quant_asymmetric<float>, cpu::fake_quant_asymmetric);
+    auto* kernel = pick(device, plain::fake_quant_asymmetric<float>, cpu::fake_quant_asymmetric,
+                        cuda::fake_quant_asymmetric);
     kernel(grids.step.data(), grids.zero.data(), x.data(), grids.G, grids.n, bits);
   } else {
     grids.offset = Tensor::empty({grids.G}, device);
-    auto* kernel = pick(device, plain::fake_quant_range<float>, cpu::fake_quant_range);
+    auto* kernel =
+        pick(device, plain::fake_quant_range<float>, cpu::fake_quant_range, cuda::fake_quant_range);
     kernel(grids.step.data(), grids.offset.data(), x.data(), grids.G, grids.n, bits);
   }
   return grids;
@@ -45,7 +48,8 @@ Grids grids_of(const Tensor& x, int bits, FakeQuantGrid kind, int64_t set_size) 
 
 Tensor rounded(const Tensor& x, const Grids& g) {
   Tensor y = Tensor::empty(x.shape, x.device());
-  auto* kernel = pick(x.device(), plain::fake_quant_forward<float>, cpu::fake_quant_forward);
+  auto* kernel =
+      pick(x.device(), plain::fake_quant_forward<float>, cpu::fake_quant_forward, cuda::fake_quant_forward);
   kernel(y.data(), x.data(), g.step.data(), data_or_null(g.zero), data_or_null(g.offset), g.G, g.n, g.low,
          g.high);
   return y;
@@ -72,7 +76,8 @@ struct FakeQuantNode : Node {
     float* dx = grad_or_null(x);
     float* dstep = learned ? grad_or_null(grids.step) : nullptr;
     float* doffset = learned && grids.offset.defined() ? grad_or_null(grids.offset) : nullptr;
-    auto* kernel = pick(x.device(), plain::fake_quant_backward<float>, cpu::fake_quant_backward);
+    auto* kernel = pick(x.device(), plain::fake_quant_backward<float>, cpu::fake_quant_backward,
+                        cuda::fake_quant_backward);
     kernel(dx, dstep, doffset, dy.data(), x.data(), grids.step.data(), data_or_null(grids.zero),
            data_or_null(grids.offset), grids.G, grids.n, grids.low, grids.high, pass, step_scale);
   }
@@ -128,7 +133,8 @@ struct QuantizeGradientNode : Node {
     const Grids g = grids_of(dy, bits, FakeQuantGrid::Range, 0);
     Tensor quantized = stochastic ? Tensor::empty(dy.shape, dy.device()) : rounded(dy, g);
     if (stochastic) {
-      auto* kernel = pick(dy.device(), plain::fake_quant_stochastic<float>, cpu::fake_quant_stochastic);
+      auto* kernel = pick(dy.device(), plain::fake_quant_stochastic<float>, cpu::fake_quant_stochastic,
+                          cuda::fake_quant_stochastic);
       kernel(quantized.data(), dy.data(), g.step.data(), g.offset.data(), g.G, g.n, g.low, g.high, seed);
     }
     auto* add = pick(dy.device(), plain::accumulate<float>, cpu::accumulate, cuda::accumulate);

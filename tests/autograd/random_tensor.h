@@ -7,9 +7,9 @@ namespace chalk {
 
 // Uniform in [−1, 1).
 inline Tensor random_tensor(Shape shape, uint64_t seed, Device device) {
-  Tensor x = Tensor::empty(std::move(shape), device);
-  for (int64_t i = 0; i < x.numel(); ++i) x.data()[i] = 2 * random_uniform(seed, uint64_t(i)) - 1;
-  return x;
+  std::vector<float> values(size_t(numel(shape)));
+  for (size_t i = 0; i < values.size(); ++i) values[i] = 2 * random_uniform(seed, i) - 1;
+  return Tensor::from(std::move(shape), values, device);
 }
 
 }  // namespace chalk

@@ -53,18 +53,20 @@ struct Both {
   float* block = nullptr;
 };
 
-// Token ids on both sides.
-struct BothIds {
-  explicit BothIds(std::vector<int32_t> ids) : host(std::move(ids)) {
-    block = static_cast<int32_t*>(allocate_memory(bytes(), Device::CUDA));
+// Inputs that are no floats, on both sides: token ids, packed codes.
+template <class T>
+struct OnBoth {
+  explicit OnBoth(std::vector<T> values) : host(std::move(values)) {
+    block = static_cast<T*>(allocate_memory(bytes(), Device::CUDA));
     copy_memory(block, Device::CUDA, host.data(), Device::CPU, bytes());
   }
-  ~BothIds() { release_memory(block, bytes(), Device::CUDA); }
-  BothIds(const BothIds&) = delete;
-  int64_t bytes() const { return int64_t(host.size() * sizeof(int32_t)); }
-  std::vector<int32_t> host;
-  int32_t* block = nullptr;
+  ~OnBoth() { release_memory(block, bytes(), Device::CUDA); }
+  OnBoth(const OnBoth&) = delete;
+  int64_t bytes() const { return int64_t(host.size() * sizeof(T)); }
+  std::vector<T> host;
+  T* block = nullptr;
 };
+using BothIds = OnBoth<int32_t>;
 
 inline double largest(const std::vector<float>& x) {
   double largest = 0;

@@ -6,47 +6,11 @@
 
 #include "tests/complex_step.h"
 #include "tests/kernels/cpu_check.h"
+#include "tests/kernels/nf4_example.h"
 
 namespace chalk {
 namespace {
 using namespace chalk::test;
-
-// A weight of random codes; doubly quantized ones get random second-level constants.
-struct RandomWeight {
-  NF4Weight view;
-  std::vector<uint8_t> codes, absmax_codes;
-  std::vector<float> book, absmax, absmax_scales, map;
-
-  RandomWeight(int64_t out, int64_t in, int64_t block, bool doubly, uint64_t seed = 1) {
-    const int64_t blocks = (out * in + block - 1) / block,
-                  absmax_block = 3;  // small: several second-level blocks
-    auto byte = [&](int64_t i) { return uint8_t(random_word(seed, uint64_t(i))); };
-    auto normal = [&](int64_t i) { return random_normal(seed + 1, uint64_t(i)); };
-    for (int64_t i = 0; i < (out * in + 1) / 2; ++i) codes.push_back(byte(i));
-    for (int64_t i = 0; i < 16; ++i) book.push_back(normal(i));
-    for (int64_t i = 0; i < 256; ++i) map.push_back(normal(100 + i));
-    for (int64_t k = 0; k < blocks; ++k) {
-      absmax.push_back(std::abs(normal(1000 + k)));
-      absmax_codes.push_back(byte(100000 + k));
-    }
-    for (int64_t k = 0; k * absmax_block < blocks; ++k) absmax_scales.push_back(normal(5000 + k));
-    view = {.out = out, .in = in, .block = block, .codes = codes.data(), .book = book.data()};
-    if (!doubly) {
-      view.absmax = absmax.data();
-    } else {
-      view.absmax_codes = absmax_codes.data(), view.absmax_scales = absmax_scales.data(),
-      view.map = map.data();
-      view.absmax_block = absmax_block, view.absmax_mean = 0.7f;
-    }
-  }
-  double largest_number() const {
-    double largest_scale = 0;
-    for (size_t k = 0; k < absmax.size(); ++k) {
-      largest_scale = std::max(largest_scale, std::abs(double(nf4_scale(view, int64_t(k)))));
-    }
-    return largest_scale * largest(book);
-  }
-};
 
 // Sheet, test 10: the even element is in the high half of its byte. 0xA3 holds code 10, then code 3.
 TEST(NF4Matmul, HandMadeByteHighHalfFirst) {
@@ -73,7 +37,7 @@ TEST(NF4Matmul, HandMadeByteHighHalfFirst) {
 TEST(NF4Matmul, BackwardMatchesComplexStep) {
   for (const auto& [N, out, in] : {std::tuple(1, 1, 1), {2, 3, 5}, {3, 7, 4}}) {
     for (bool doubly : {false, true}) {
-      const RandomWeight weight(out, in, 4, doubly);
+      const NF4Example weight(out, in, 4, doubly);
       auto forward = [&, n = N, o = out](const auto& inputs) {
         using T = NumberOf<decltype(inputs)>;
         std::vector<T> y(size_t(n * o));
@@ -93,7 +57,7 @@ TEST(NF4Matmul, BackwardMatchesComplexStep) {
 TEST(NF4Matmul, DequantizedBitsAgree) {
   for (int64_t block : {2, 6, 64}) {
     for (bool doubly : {false, true}) {
-      const RandomWeight weight(9, 37, block, doubly);
+      const NF4Example weight(9, 37, block, doubly);
       for (int64_t first : {0, 1, 5, 64, 101}) {
         for (int64_t count = 0; count <= 2 * cpu::simd::lanes + 1; ++count) {
           std::vector<float> expected(size_t(count) + 1, -7), got = expected;
@@ -107,7 +71,7 @@ TEST(NF4Matmul, DequantizedBitsAgree) {
 }
 
 void check_cpu(int64_t N, int64_t out, int64_t in, int64_t block, bool doubly, bool with_bias) {
-  const RandomWeight weight(out, in, block, doubly);
+  const NF4Example weight(out, in, block, doubly);
   Buffer x(N * in, 1, 1), dy(N * out, 2, 2), bias(out, 1, 3), y(N * out, 3, 4), dx(N * in, 1, 5);
   const int64_t bytes = cpu::nf4_matmul_workspace(weight.view, N);
   Buffer workspace(bytes / int64_t(sizeof(float)));

@@ -1,7 +1,6 @@
 // The parity matrix: every op that a contract kernels/NAME.h declares, on every backend. A cell is present
 // when kernels/plain/NAME.h, kernels/cpu/NAME.cpp or kernels/cuda/NAME.cu defines every function of the
-// contract, n/a when the table below says why not, and missing otherwise. Missing fails, unless the second table admits
-// that the cuda kernel is still owed.
+// contract, n/a when the table below says why not, and missing otherwise. Missing fails.
 
 #include <gtest/gtest.h>
 
@@ -30,9 +29,6 @@ const std::vector<Exception> not_applicable = {
     {"symmetric_eigen", "cuda", "runs once per analysis, on the host"},
     {"svd", "cuda", "runs once per analysis, on the host"},
 };
-
-// CUDA kernels that are still to be written; the ops refuse device cuda with a sentence until then.
-const std::set<std::string> owed_on_cuda = {"fake_quant", "group_quant_matmul", "nf4_matmul"};
 
 // The folder that holds kernels/: the tests may be started from anywhere inside the repository.
 fs::path repository_root() {
@@ -128,21 +124,16 @@ TEST(Parity, EveryOpExistsOnEveryBackend) {
                 cuda.text().c_str(), functions.size());
     if (!cuda.reason.empty()) notes += "  " + op + " on cuda is n/a: " + cuda.reason + "\n";
 
-    for (const auto& [backend, cell] : {std::pair("plain", plain), std::pair("cpu", cpu)}) {
+    for (const auto& [backend, cell] :
+         {std::pair("plain", plain), std::pair("cpu", cpu), std::pair("cuda", cuda)}) {
       EXPECT_FALSE(cell.missing()) << op << " is missing on " << backend << ": "
                                    << (cell.gaps.empty() ? "no file" : testing::PrintToString(cell.gaps));
     }
-    if (owed_on_cuda.count(op)) {
-      EXPECT_TRUE(cuda.missing()) << op << " exists on cuda: take it off the list of owed kernels";
-    } else {
-      EXPECT_FALSE(cuda.missing()) << op << " is missing on cuda: "
-                                   << (cuda.gaps.empty() ? "no file" : testing::PrintToString(cuda.gaps));
-    }
     // One signature, three namespaces: the contract must promise the same functions to each backend.
-    if (cpu.reason.empty()) {
+    for (const auto& [backend, cell] : {std::pair("cpu", cpu), std::pair("cuda", cuda)}) {
       for (const std::string& function : functions) {
-        EXPECT_TRUE(declared(contract, "cpu").count(function))
-            << op << ".h does not declare cpu::" << function;
+        EXPECT_TRUE(!cell.reason.empty() || declared(contract, backend).count(function))
+            << op << ".h does not declare " << backend << "::" << function;
       }
     }
   }

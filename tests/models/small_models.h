@@ -34,7 +34,9 @@ inline void randomize(LanguageModel& model, uint64_t seed = 1) {
   for (const NamedTensor& p : model.parameters()) {
     init_normal(p.tensor, 0.3f, seed, p.name);
     const bool gain = p.name.ends_with("weight") && p.tensor.rank() == 1;
-    for (int64_t i = 0; gain && i < p.tensor.numel(); ++i) p.tensor.data()[i] += 1;
+    std::vector<float> values = p.tensor.to_vector();
+    for (float& v : values) v += gain ? 1.0f : 0.0f;
+    p.tensor.copy_from(Tensor::from(p.tensor.shape, values, p.tensor.device()));
   }
 }
 

@@ -27,7 +27,7 @@ struct FakeQuantOps : testing::TestWithParam<Device> {
     return FakeQuantLinear(linear, options, widths);
   }
 };
-INSTANTIATE_TEST_SUITE_P(Devices, FakeQuantOps, testing::Values(Device::Plain, Device::CPU),
+INSTANTIATE_TEST_SUITE_P(Devices, FakeQuantOps, testing::Values(Device::Plain, Device::CPU, Device::CUDA),
                          device_test_name);
 
 std::vector<float> gradient_of(const Tensor& x) {

@@ -99,8 +99,8 @@ TEST_P(GroupQuantLinearTest, RefusesWhatDoesNotFit) {
   EXPECT_MENTIONS(error_text([&] { GroupQuantLinear(q, {}, GetParam()); }), "above 15");
 }
 
-INSTANTIATE_TEST_SUITE_P(Devices, GroupQuantLinearTest, testing::Values(Device::Plain, Device::CPU),
-                         device_test_name);
+INSTANTIATE_TEST_SUITE_P(Devices, GroupQuantLinearTest,
+                         testing::Values(Device::Plain, Device::CPU, Device::CUDA), device_test_name);
 
 // Memory: what the bits promise. 128 inputs share a scale of 2 bytes and a zero of 1; symmetric grids have no zeros.
 TEST(GroupQuantLinearMemory, ResidentBytes) {

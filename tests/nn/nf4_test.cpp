@@ -370,7 +370,7 @@ TEST_P(NF4LinearTest, RefusesWrongShapes) {
                   "bias");
 }
 
-INSTANTIATE_TEST_SUITE_P(Devices, NF4LinearTest, testing::Values(Device::Plain, Device::CPU),
+INSTANTIATE_TEST_SUITE_P(Devices, NF4LinearTest, testing::Values(Device::Plain, Device::CPU, Device::CUDA),
                          device_test_name);
 
 }  // namespace

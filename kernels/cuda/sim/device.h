@@ -172,6 +172,13 @@ template <class T>
 T __ldg(const T* address) {
   return *address;
 }
+// Rounded to nearest, never fused (this build never does).
+inline float __fadd_rn(float a, float b) {
+  return a + b;
+}
+inline float __fmul_rn(float a, float b) {
+  return a * b;
+}
 inline float rsqrtf(float x) {
   return 1.0f / std::sqrt(x);
 }

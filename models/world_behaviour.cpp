@@ -101,7 +101,7 @@ double reply_log_probability(const WorldModel& world, const std::vector<std::str
     const int64_t prompt = int64_t(world.ids(prompts[i]).size());
     const Ids ids = world.ids(prompts[i] + " " + written[i]);
     const int64_t T = int64_t(ids.size());
-    const Tensor logits = world.model.forward({{1, T}, ids});
+    const Tensor logits = world.model.forward({{1, T}, ids}).to(Device::CPU);
     for (int64_t t = prompt; t < T; ++t, ++count) {
       const std::vector<double> p =
           next_probabilities(logits.data() + (t - 1) * logits.dim(2), logits.dim(2));

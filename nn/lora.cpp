@@ -52,12 +52,13 @@ void LoraLinear::visit_parameters(const std::string& prefix, const ParameterVisi
 
 std::vector<float> LoraLinear::delta() const {
   const int64_t in = in_features(), out = out_features(), r = options.rank;
+  const std::vector<float> a = A.to_vector(), b = B.to_vector();
   std::vector<float> delta(static_cast<size_t>(out * in));
   for (int64_t o = 0; o < out; ++o) {
     for (int64_t i = 0; i < in; ++i) {
       // ΔW_oi = s · Σ_r B_or A_ri
       double sum = 0;
-      for (int64_t j = 0; j < r; ++j) sum += double(B.data()[o * r + j]) * double(A.data()[j * in + i]);
+      for (int64_t j = 0; j < r; ++j) sum += double(b[size_t(o * r + j)]) * double(a[size_t(j * in + i)]);
       delta[size_t(o * in + i)] = float(options.scaling() * sum);
     }
   }
@@ -102,7 +103,9 @@ void LoraLinear::unmerge() {
   } else {
     const Tensor& weight = static_cast<Linear&>(*base).weight;
     const std::vector<float> update = delta();
-    for (size_t i = 0; i < update.size(); ++i) weight.data()[i] -= update[i];
+    std::vector<float> w = weight.to_vector();
+    for (size_t i = 0; i < update.size(); ++i) w[i] -= update[i];
+    weight.copy_from(Tensor::from(weight.shape, w, weight.device()));
   }
   merged = false;
 }

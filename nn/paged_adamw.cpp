@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "autograd/check.h"
+#include "kernels/memory.h"
 #include "kernels/philox.h"
 
 namespace chalk {
@@ -145,13 +146,16 @@ void PagedAdamW::visit_state(const std::function<void(const std::string&, const 
   gathered.clear();
   for (size_t i = 0; i < parameters.size(); ++i) {
     for (int which : {0, 1}) {
-      const Tensor state(parameters[i].tensor.shape, parameters[i].tensor.device());
+      const Device device = parameters[i].tensor.device();
+      const Tensor state(parameters[i].tensor.shape, device);
       for_each_piece(i, [&](int64_t page, int64_t inside, int64_t begin, int64_t n) {
-        std::copy_n(pool.touch(2 * page + which) + inside, n, state.data() + begin);
+        const float* numbers = pool.touch(2 * page + which) + inside;
+        copy_memory(state.data() + begin, device, numbers, device, n * int64_t(sizeof(float)));
       });
       visitor((which == 0 ? "adamw.m." : "adamw.v.") + parameters[i].name, state);
       for_each_piece(i, [&](int64_t page, int64_t inside, int64_t begin, int64_t n) {
-        std::copy_n(state.data() + begin, n, pool.touch(2 * page + which) + inside);
+        float* numbers = pool.touch(2 * page + which) + inside;
+        copy_memory(numbers, device, state.data() + begin, device, n * int64_t(sizeof(float)));
       });
       gathered.push_back(state);  // a checkpoint writes the bytes after the walk
     }

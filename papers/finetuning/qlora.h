@@ -114,7 +114,8 @@ inline std::vector<double> printed_code_book(int bits) {
 
 // (rows, columns), written out; the kernels do the same a block at a time.
 inline std::vector<float> double_dequant(const NF4Matrix& matrix) {
-  const NF4Weight w = matrix.view();
+  const NF4Matrix host = matrix.to(Device::CPU);
+  const NF4Weight w = host.view();
   std::vector<float> absmax, weight;
   for (int64_t k = 0; k < matrix.blocks(); ++k) {
     absmax.push_back(nf4_scale(w, k));  // dequant(c1, c2): map[code] · c1 + mean
@@ -172,10 +173,10 @@ inline void round_projections_to_bf16(Module& model) {
   for (Slot* slot : slots_of(model, Slot::Kind::Projection)) {
     auto* linear = dynamic_cast<Linear*>(slot->layer.get());
     if (!linear || slot->name == "lm_head") continue;
-    for (int64_t i = 0; i < linear->weight.numel(); ++i) {
-      float& w = linear->weight.data()[i];
-      w = bf16_to_float(float_to_bf16(w));
-    }
+    const Tensor& weight = linear->weight;
+    std::vector<float> numbers = weight.to_vector();
+    for (float& w : numbers) w = bf16_to_float(float_to_bf16(w));
+    weight.copy_from(Tensor::from(weight.shape, numbers, weight.device()));
   }
 }
 

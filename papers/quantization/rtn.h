@@ -57,11 +57,12 @@ struct RtnLayer {
 
 // Rounds weight (out, in), Eq. (1). Throws Error on weights that are not finite.
 inline RtnLayer round_layer(const std::string& slot, const Tensor& weight, const QuantizerOptions& options) {
+  const std::vector<float> numbers = weight.to_vector();
   RtnLayer layer{.slot = slot,
-                 .matrix = round_to_nearest(weight.data(), weight.dim(0), weight.dim(1), options)};
+                 .matrix = round_to_nearest(numbers.data(), weight.dim(0), weight.dim(1), options)};
   const std::vector<float> dequantized = dequantize(layer.matrix);  // (out, in): s · (code − z), Eq. (1)
-  for (int64_t i = 0; i < weight.numel(); ++i) {
-    const double w = weight.data()[i], error = double(dequantized[size_t(i)]) - w;
+  for (size_t i = 0; i < numbers.size(); ++i) {
+    const double w = numbers[i], error = double(dequantized[i]) - w;
     layer.signal += w * w;
     layer.noise += error * error;
   }
@@ -103,14 +104,14 @@ inline double expected_output_error(const QuantizedMatrix& q, const float* x, in
 
 // What it really is: |(W − Ŵ)X|².
 inline double output_error(const Tensor& weight, const QuantizedMatrix& q, const float* x, int64_t tokens) {
-  const std::vector<float> dequantized = dequantize(q);
+  const std::vector<float> dequantized = dequantize(q), w = weight.to_vector();
   double sum = 0;
   for (int64_t t = 0; t < tokens; ++t) {
     for (int64_t n = 0; n < q.rows; ++n) {
       double error = 0;  // of output n
       for (int64_t k = 0; k < q.columns; ++k) {
         const size_t at = size_t(n * q.columns + k);
-        error += (double(dequantized[at]) - weight.data()[at]) * x[t * q.columns + k];
+        error += (double(dequantized[at]) - w[at]) * x[t * q.columns + k];
       }
       sum += error * error;
     }

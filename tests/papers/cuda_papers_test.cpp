@@ -198,11 +198,11 @@ constexpr double flipped_code = 16.0 / 255;
 
 TEST_P(CudaPapers, CyclicPrecision) {
   CyclicModel a = make_cyclic(*cpu), b = make_cyclic(*cuda);
-  const CyclicSchedule schedule{.low = 4, .high = 8, .cycles = 1, .total = 4};
-  const TrainOptions training{.lr = 1e-2, .warmup = 1, .steps = 4};
+  const CyclicSchedule schedule{.low = 4, .high = 8, .cycles = 1, .total = 5};
+  const TrainOptions training{.lr = 1e-2, .warmup = 1, .steps = 5};
   Trainer on_cpu(*cpu, training), on_cuda(*cuda, training);
   std::vector<double> losses[2];
-  for (int step = 0; step < 4; ++step) {
+  for (int step = 0; step < 5; ++step) {
     losses[0].push_back(cyclic_train_step(a, on_cpu, schedule, 8, one_batch).loss);
     losses[1].push_back(cyclic_train_step(b, on_cuda, schedule, 8, one_batch).loss);
   }
@@ -282,7 +282,7 @@ TEST_P(CudaPapers, Probes) {
     std::fill(y.begin(), y.begin() + 8, 1);
     const Direction d = difference_of_means(x, y);
     found[model == cuda.get()] = d;
-    for (const Estimator& e : estimators()) EXPECT_TRUE(std::isfinite(e.fit(x, y).bias)) << e.name;
+    for (const probes::Estimator& e : probes::estimators()) EXPECT_TRUE(std::isfinite(e.fit(x, y).bias)) << e.name;
   }
   for (size_t j = 0; j < found[0].size(); ++j) EXPECT_NEAR(found[1][j], found[0][j], logit_tolerance);
 }

@@ -16,6 +16,7 @@ struct AdamW : Optimizer {
     AdamWStep at(const Tensor& w, int64_t t, double lr_factor, double grad_scale) const;
   } options;
   std::vector<Tensor> m, v;  // first and second moments, like the parameters
+  Tensor workspace;          // of adamw_step_all, kept from step to step
 
   AdamW(std::vector<NamedTensor> parameters, Options options);
   void step(double lr_factor, double grad_scale = 1) override;

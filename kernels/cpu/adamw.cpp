@@ -43,4 +43,16 @@ void adamw_step(float* w, float* m, float* v, const float* grad, int64_t count, 
   });
 }
 
+void adamw_step_all(const AdamWParameter<float>* list, int64_t length, const AdamWStep& step, void*) {
+  for (int64_t i = 0; i < length; ++i) {
+    AdamWStep own = step;
+    own.weight_decay = list[i].weight_decay;
+    adamw_step(list[i].w, list[i].m, list[i].v, list[i].grad, list[i].count, own);
+  }
+}
+
+int64_t adamw_workspace(int64_t) {
+  return 0;
+}
+
 }  // namespace chalk::cpu

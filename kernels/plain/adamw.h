@@ -27,4 +27,14 @@ void adamw_step(T* w, T* m, T* v, const T* grad, int64_t count, const AdamWStep&
   }
 }
 
+template <class T>
+void adamw_step_all(const AdamWParameter<T>* list, int64_t length, const AdamWStep& step,
+                    void* /*workspace*/) {
+  for (int64_t i = 0; i < length; ++i) {
+    AdamWStep own = step;
+    own.weight_decay = list[i].weight_decay;
+    adamw_step(list[i].w, list[i].m, list[i].v, list[i].grad, list[i].count, own);
+  }
+}
+
 }  // namespace chalk::plain

@@ -165,6 +165,42 @@ TEST(CudaElementwise, AdamW) {
   }
 }
 
+// Many parameters in one launch: the bits of one launch for each, whatever their sizes; empty ones are skipped.
+TEST(CudaElementwise, AdamWOfAllParameters) {
+  const AdamWStep step{.lr = 1e-2f,
+                       .beta1 = 0.9f,
+                       .beta2 = 0.999f,
+                       .eps = 1e-8f,
+                       .weight_decay = 7,
+                       .t = 3,
+                       .grad_scale = 0.5f};
+  std::vector<std::unique_ptr<Both>> arrays, twins;
+  std::vector<AdamWParameter<float>> list;
+  for (int64_t count : {5003, 0, 1, 1024, 1025, 33, 2048, 0}) {
+    const float decay = count % 2 ? 0.1f : 0;
+    for (auto* side : {&arrays, &twins}) {
+      for (uint64_t seed : {1, 2, 3, 4}) {
+        side->push_back(std::make_unique<Both>(count, seed, 0.1f));
+        if (seed == 3) {
+          for (float& x : side->back()->host) x = x * x;
+          side->back()->upload();
+        }
+      }
+    }
+    const auto* a = &arrays[arrays.size() - 4];
+    list.push_back({a[0]->device(), a[1]->device(), a[2]->device(), a[3]->device(), count, decay});
+    const auto* b = &twins[twins.size() - 4];
+    AdamWStep own = step;
+    own.weight_decay = decay;
+    cuda::adamw_step(b[0]->device(), b[1]->device(), b[2]->device(), b[3]->device(), count, own);
+  }
+  Both workspace(cuda::adamw_workspace(int64_t(list.size())) / int64_t(sizeof(float)));
+  cuda::adamw_step_all(list.data(), int64_t(list.size()), step, workspace.device());
+  workspace.download();  // looks at the guards
+  for (size_t i = 0; i < arrays.size(); ++i) EXPECT_EQ(arrays[i]->download(), twins[i]->download()) << i;
+  cuda::adamw_step_all(list.data(), 0, step, nullptr);
+}
+
 TEST(CudaElementwise, Rope) {
   for (const auto& [B, T, H, D] :
        {std::array<int64_t, 4>{2, 5, 3, 8}, {1, 33, 2, 64}, {1, 1, 1, 2}, {0, 4, 1, 4}}) {

@@ -18,8 +18,8 @@ if [ -z "$nvcc" ]; then
 fi
 mkdir -p "$out"
 nvidia-smi -L
-tests=(kernels/precision_test models/cuda_model_test)
-for source in tests/kernels/cuda_*_test.cpp; do tests+=("kernels/$(basename "$source" .cpp)"); done
+tests=(kernels/precision_test)
+for source in tests/*/cuda_*_test.cpp; do source=${source#tests/}; tests+=("${source%.cpp}"); done
 make CUDA=1 BUILD="$build" "${tests[@]/#/$build/bin/tests/}" "$build/bin/bench/gpu_bench" || exit 1
 
 status=0 rows=()

@@ -45,8 +45,9 @@ endif
 
 LIB_SRC      := $(filter-out $(if $(CUDA),kernels/cuda/sim/%),$(shell find kernels autograd nn models papers -name '*.cpp' -o -name '*.cu' 2>/dev/null | sort))
 SUPPORT_SRC  := $(wildcard tutorials/support/*.cpp)
-PROGRAM_SRC  := $(wildcard tutorials/*.cpp)
-TEST_SRC     := $(filter-out $(WITHOUT) $(if $(SAN),tests/cusim/faults_test.cpp) $(if $(CUDA),tests/cusim/%),$(shell find tests -name '*_test.cpp' | sort))
+LADDER_SRC   := $(sort $(wildcard tutorials/ladders/*.cpp tutorials/ladders/*.cu tutorials/ladders/*/*.cu))
+PROGRAM_SRC  := $(filter-out $(if $(SAN),tutorials/ladder.cpp),$(wildcard tutorials/*.cpp))
+TEST_SRC     := $(filter-out $(WITHOUT) $(if $(SAN),tests/cusim/faults_test.cpp tests/tutorials/ladder_test.cpp) $(if $(CUDA),tests/cusim/%),$(shell find tests -name '*_test.cpp' | sort))
 GOLDEN_SRC   := $(shell grep -lE '^(TEST|INSTANTIATE).*Golden' $(TEST_SRC) /dev/null)
 SLOW_SRC     := $(shell grep -lE '^(TEST|INSTANTIATE).*Slow' $(TEST_SRC) /dev/null)
 BENCH_SRC    := $(wildcard tests/bench/*.cpp)
@@ -202,6 +203,16 @@ endef
 $(foreach mode,fast asan tsan watch,$(eval $(call cusim_variant,$(mode))))
 $(BUILD)/bin/tests/cusim/faults_test: | $(FAULTS)
 
+# The ladders: on cusim a watch build, which counts accesses, of their kernels and of those at their tops. It is linked before
+# the library, so that its cusim takes the place of the library's.
+LADDER_TOPS := $(patsubst %,kernels/cuda/%.cu,matmul softmax layernorm attention)
+LADDER_OBJ  := $(if $(CUDA),$(call obj,$(LADDER_SRC)),$(call obj,$(filter %.cpp,$(LADDER_SRC))) \
+  $(patsubst %.cu,$(BUILD)/obj/ladder-watch/%.o,$(filter %.cu,$(LADDER_SRC)) $(LADDER_TOPS)) \
+  $(CUSIM_SRC:kernels/cuda/sim/%.cpp=$(BUILD)/obj/cusim-watch/%.o))
+$(BUILD)/obj/ladder-watch/%.o: %.cu Makefile
+	@mkdir -p $(@D); echo "  c++   $< (watch)"
+	$(Q)$(faults_compile) $(faults_kernel_watch) -x c++ -c $< -o $@
+
 $(BUILD)/libchalk.a: $(call obj,$(LIB_SRC))
 $(BUILD)/libsupport.a: $(call obj,$(SUPPORT_SRC))
 $(BUILD)/libchalk.a $(BUILD)/libsupport.a:
@@ -211,7 +222,10 @@ $(BUILD)/libchalk.a $(BUILD)/libsupport.a:
 # print.o is named because no program calls print(tensor); gdb does.
 CHALK = $(call obj,autograd/print.cpp) $(BUILD)/libsupport.a $(BUILD)/libchalk.a
 link  = @mkdir -p $(@D); echo "  link  $@"; $(CXX) $(CXXFLAGS_ALL) $(OPT) $^ -o $@ $(LIBS)
-$(PROGRAMS): $(BUILD)/bin/%: $(BUILD)/obj/tutorials/%.o $(CHALK)
+LADDER := $(BUILD)/bin/ladder
+$(filter-out $(LADDER),$(PROGRAMS)): $(BUILD)/bin/%: $(BUILD)/obj/tutorials/%.o $(CHALK)
+	$(link)
+$(LADDER): $(BUILD)/obj/tutorials/ladder.o $(LADDER_OBJ) $(CHALK)
 	$(link)
 $(TESTS): $(BUILD)/bin/tests/%: $(BUILD)/obj/tests/%.o $(CHALK)
 	$(link) -lgtest_main -lgtest -lpthread

@@ -202,8 +202,8 @@ TEST(CudaElementwise, AdamWOfAllParameters) {
 }
 
 TEST(CudaElementwise, Rope) {
-  for (const auto& [B, T, H, D] :
-       {std::array<int64_t, 4>{2, 5, 3, 8}, {1, 33, 2, 64}, {1, 1, 1, 2}, {0, 4, 1, 4}}) {
+  for (const auto& shape : {std::array<int64_t, 4>{2, 5, 3, 8}, {1, 33, 2, 64}, {1, 1, 1, 2}, {0, 4, 1, 4}}) {
+    const int64_t B = shape[0], T = shape[1], H = shape[2], D = shape[3];
     for (bool interleaved : {false, true}) {
       const int64_t count = B * T * H * D;
       Both x(count, 1), y(count, 2), cos(T * D / 2, 3), sin(T * D / 2, 4);
@@ -254,7 +254,8 @@ TEST(CudaReduce, SumsOfAnyLength) {
 }
 
 TEST(CudaReduce, SumRows) {
-  for (const auto& [N, C] : {std::array<int64_t, 2>{0, 5}, {1, 1}, {31, 7}, {32, 8}, {33, 9}, {200, 65}}) {
+  for (const auto& shape : {std::array<int64_t, 2>{0, 5}, {1, 1}, {31, 7}, {32, 8}, {33, 9}, {200, 65}}) {
+    const int64_t N = shape[0], C = shape[1];
     Both x(N * C, 1), y(C, 2);
     expect_same(
         {&y}, [&] { cuda::sum_rows(y.device(), x.device(), N, C); },

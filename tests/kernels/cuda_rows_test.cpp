@@ -35,7 +35,8 @@ double norm_tolerance(int64_t C, double rstd) {
 }
 
 TEST(CudaRows, LayerNorm) {
-  for (const auto& [N, C] : matrices) {
+  for (const auto& shape : matrices) {
+    const int64_t N = shape[0], C = shape[1];
     Both x(N * C, 1, 2), weight(C, 2), bias(C, 3), dy(N * C, 4), y(N * C, 5), mean(N, 6), rstd(N, 7);
     const auto plain_forward = [&] {
       plain::layernorm_forward<float>(y.host.data(), mean.host.data(), rstd.host.data(), x.host.data(),
@@ -77,7 +78,8 @@ TEST(CudaRows, LayerNorm) {
 }
 
 TEST(CudaRows, RmsNorm) {
-  for (const auto& [N, C] : matrices) {
+  for (const auto& shape : matrices) {
+    const int64_t N = shape[0], C = shape[1];
     Both x(N * C, 1, 2), weight(C, 2), dy(N * C, 4), y(N * C, 5), rstd(N, 7);
     const auto plain_forward = [&] {
       plain::rmsnorm_forward<float>(y.host.data(), rstd.host.data(), x.host.data(), weight.host.data(), N, C,
@@ -115,7 +117,8 @@ TEST(CudaRows, RmsNorm) {
 }
 
 TEST(CudaRows, Softmax) {
-  for (const auto& [N, C] : matrices) {
+  for (const auto& shape : matrices) {
+    const int64_t N = shape[0], C = shape[1];
     Both x(N * C, 1, 4), dy(N * C, 2), y(N * C, 3), dx(N * C, 4);
     for (float& v : x.host) v += 1000;  // safe only if the maximum is subtracted
     x.upload();
@@ -151,7 +154,8 @@ TEST(CudaRows, Softmax) {
 }
 
 TEST(CudaRows, CrossEntropy) {
-  for (const auto& [N, V] : matrices) {
+  for (const auto& shape : matrices) {
+    const int64_t N = shape[0], V = shape[1];
     Both logits(N * V, 1, 3), loss(N, 2), log_sum(N, 3), dloss(N, 4), dlogits(N * V, 5);
     std::vector<int32_t> ids;
     for (int64_t n = 0; n < N; ++n) ids.push_back(n % 3 == 1 ? -100 : int32_t(n * 7919 % V));
@@ -200,7 +204,8 @@ TEST(CudaRows, NaNReachesTheLoss) {
 
 TEST(CudaRows, EmbeddingAddsRepeatedIdsInOrder) {
   const auto exact = [](size_t, int64_t, double) { return 0.0; };
-  for (const auto& [N, C] : matrices) {
+  for (const auto& shape : matrices) {
+    const int64_t N = shape[0], C = shape[1];
     const int64_t V = 6;
     std::vector<int32_t> ids;
     for (int64_t n = 0; n < N; ++n) ids.push_back(int32_t(n * n % V));
@@ -219,7 +224,8 @@ TEST(CudaRows, EmbeddingAddsRepeatedIdsInOrder) {
 
 TEST(CudaRows, ColumnsAndTranspose) {
   const auto exact = [](size_t, int64_t, double) { return 0.0; };
-  for (const auto& [N, C] : matrices) {
+  for (const auto& shape : matrices) {
+    const int64_t N = shape[0], C = shape[1];
     Both x(N * (C + 3), 1), y(N * (C + 5), 2);
     expect_same(
         {&y}, [&] { cuda::columns_copy(y.device(), C + 5, 2, x.device(), C + 3, 1, N, C); },

@@ -228,7 +228,9 @@ void copy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, const S
   std::memmove(to, from, bytes);
   if (!watching() || !target) return;
   for (size_t i = 0; i < bytes; ++i) {
-    const bool known = !source || source->written[size_t(static_cast<const char*>(from) - source->begin) + i];
+    // The host writes pinned memory without our knowing.
+    const bool known =
+        !from_device || source->written[size_t(static_cast<const char*>(from) - source->begin) + i];
     target->written[size_t(static_cast<char*>(to) - target->begin) + i] = known;
   }
 }

@@ -42,7 +42,7 @@ struct Line {
   bool store = false;
 };
 
-Counts counts;
+Counts counts, total;
 std::map<uintptr_t, Line> lines;                          // by instruction
 std::map<std::pair<int, uintptr_t>, int> visits;          // of one thread to one instruction
 std::map<std::tuple<int, uintptr_t, int>, Request> open;  // by warp, instruction, visit
@@ -212,6 +212,15 @@ void add_up(const Request& r) {
 const Counts& last_counts() {
   return counts;
 }
+const Counts& total_counts() {
+  return total;
+}
+Counts& Counts::operator+=(const Counts& c) {
+  global_loads += c.global_loads, global_stores += c.global_stores, global_bytes += c.global_bytes;
+  sectors += c.sectors, shared_loads += c.shared_loads, shared_stores += c.shared_stores;
+  shared_passes += c.shared_passes, ideal_passes += c.ideal_passes, local += c.local;
+  return *this;
+}
 
 void watch_grid_begin(const Grid&) {
   counts = {};
@@ -233,6 +242,7 @@ void watch_shared_begin(char* begin, size_t bytes) {
 }
 
 void watch_grid_end(const Grid& grid) {
+  total += counts;
   const char* wanted = std::getenv("CUSIM_COUNT");
   if (!wanted || std::strcmp(wanted, "1") != 0) return;
   const Counts& c = counts;

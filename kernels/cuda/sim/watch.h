@@ -14,7 +14,7 @@
 
 namespace cusim {
 
-// Of the last grid. A request is one load or store of one warp: the accesses of its lanes to one instruction.
+// Of one grid, or of several. A request is one load or store of one warp: the accesses of its lanes to one instruction.
 struct Counts {
   int64_t global_loads = 0, global_stores = 0;  // requests
   int64_t global_bytes = 0;                     // asked for by lanes
@@ -24,6 +24,7 @@ struct Counts {
   int64_t local = 0;  // accesses to the thread's own stack that were not optimized away
   // The lower the better: bytes moved, in sectors, plus shared-memory passes.
   int64_t score() const { return sectors + shared_passes; }
+  Counts& operator+=(const Counts& other);
 };
 
 #ifdef CUSIM_WATCH
@@ -31,6 +32,7 @@ constexpr bool watching() {
   return true;
 }
 const Counts& last_counts();
+const Counts& total_counts();  // of all grids since the program began
 void watch_grid_begin(const Grid& grid);
 void watch_grid_end(const Grid& grid);  // CUSIM_COUNT=1 prints the table, by line
 void watch_block_begin(Block& block);

@@ -112,6 +112,8 @@ ubsan: ## undefined behaviour alone (faster than asan)
 	$(again) BUILD=build/ubsan SAN=undefined test-fast
 tsan: ## data races in the kernels, under clang (with GCC every OpenMP barrier is a false alarm)
 	$(again) BUILD=build/tsan CXX=clang++ SAN=thread tsan-run
+cusim-check: $(patsubst %,$(BUILD)/bin/tests/cusim/kernels-%,tsan watch) $(patsubst %,$(BUILD)/bin/tests/kernels/cuda_%_test,rows elementwise attention) ## races, reads of the unwritten, out-of-bounds accesses in the CUDA kernels, on cusim
+	@tests/house/cusim_check.sh $(BUILD)/bin/tests
 cuda-check: ## do all kernels compile with nvcc, without a warning, and link with cuBLAS? (SKIPPED where nvcc is not installed)
 	@tests/house/cuda_check.sh
 fuzz: ## throw garbage at every file reader: SECONDS_EACH=60, two at a time, under clang's sanitizers
@@ -203,15 +205,25 @@ endef
 $(foreach mode,fast asan tsan watch,$(eval $(call cusim_variant,$(mode))))
 $(BUILD)/bin/tests/cusim/faults_test: | $(FAULTS)
 
-# The ladders: on cusim a watch build, which counts accesses, of their kernels and of those at their tops. It is linked before
-# the library, so that its cusim takes the place of the library's.
+# The library's CUDA kernels in the same builds, under their own tests: build/bin/tests/cusim/kernels-tsan, kernels-watch. The
+# instrumented objects are linked before the library, so that they and their cusim take the place of the library's.
+CUDA_SRC   := $(wildcard kernels/cuda/*.cu)
+CUDA_TESTS := $(call obj,$(wildcard tests/kernels/cuda_*_test.cpp))
+define kernel_variant
+$(BUILD)/obj/kernels-$(1)/%.o: %.cu Makefile
+	@mkdir -p $$(@D); echo "  c++   $$< ($(1))"
+	$(Q)$$(faults_compile) $$(faults_kernel_$(1)) -x c++ -c $$< -o $$@
+$(BUILD)/bin/tests/cusim/kernels-$(1): $(CUDA_TESTS) $(CUDA_SRC:%.cu=$(BUILD)/obj/kernels-$(1)/%.o) \
+  $(CUSIM_SRC:kernels/cuda/sim/%.cpp=$(BUILD)/obj/cusim-$(1)/%.o) $(BUILD)/libchalk.a
+	@mkdir -p $$(@D); echo "  link  $$@"; $(CXX) -g -fopenmp $$(faults_link_$(1)) $$^ -o $$@ $(LIBS) -lgtest_main -lgtest -lpthread
+endef
+$(foreach mode,tsan watch,$(eval $(call kernel_variant,$(mode))))
+
+# The ladders, on cusim, are a watch build too: that counts accesses.
 LADDER_TOPS := $(patsubst %,kernels/cuda/%.cu,matmul softmax layernorm attention)
 LADDER_OBJ  := $(if $(CUDA),$(call obj,$(LADDER_SRC)),$(call obj,$(filter %.cpp,$(LADDER_SRC))) \
-  $(patsubst %.cu,$(BUILD)/obj/ladder-watch/%.o,$(filter %.cu,$(LADDER_SRC)) $(LADDER_TOPS)) \
+  $(patsubst %.cu,$(BUILD)/obj/kernels-watch/%.o,$(filter %.cu,$(LADDER_SRC)) $(LADDER_TOPS)) \
   $(CUSIM_SRC:kernels/cuda/sim/%.cpp=$(BUILD)/obj/cusim-watch/%.o))
-$(BUILD)/obj/ladder-watch/%.o: %.cu Makefile
-	@mkdir -p $(@D); echo "  c++   $< (watch)"
-	$(Q)$(faults_compile) $(faults_kernel_watch) -x c++ -c $< -o $@
 
 $(BUILD)/libchalk.a: $(call obj,$(LIB_SRC))
 $(BUILD)/libsupport.a: $(call obj,$(SUPPORT_SRC))
@@ -240,6 +252,6 @@ tsan-run: $(filter $(BUILD)/bin/tests/kernels/%,$(TESTS))
 	@TSAN_OPTIONS="ignore_noninstrumented_modules=1" tests/run.sh --gtest_filter=-*Slow* $^
 
 .PHONY: gpu-report equations papers help demo test doctor deps deps-all data all debug compdb clean lessons test-fast test-golden test-slow \
-  asan ubsan tsan cuda-check fuzz check-includes format bench fuzz-run tsan-run always
+  asan ubsan tsan cusim-check cuda-check fuzz check-includes format bench fuzz-run tsan-run always
 .SECONDARY:
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

@@ -12,7 +12,7 @@ if [ -z "$nvcc" ]; then
 fi
 newest=$("$nvcc" --list-gpu-arch | sed 's/compute_//' | sort -n | tail -n 1)
 build=${CUDA_BUILD:-build/cuda-check}  # not build/cuda: the host code here is not optimized, that halves the time
-if ! make --no-print-directory CUDA=1 BUILD="$build" OPT_CODE=-O0 CUDA_ARCH="80 90 $newest" "$build/bin/generate" \
+if ! make --no-print-directory CUDA=1 BUILD="$build" OPT_CODE=-O0 CUDA_ARCH="80 90 $newest" "$build/bin/generate" "$build/bin/ladder" \
   "$build/bin/tests/kernels/cuda_attention_test"; then
   echo "0 passed, 1 failed, 0 skipped"
   exit 1

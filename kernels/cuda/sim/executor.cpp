@@ -193,7 +193,13 @@ void begin_block(Block& block, const Grid& grid, uint3 index) {
   block.live = count, block.at_barrier = 0, block.failure = nullptr, block.current = nullptr;
   block.barrier_order = new_order();
   block.scheduler = fiber_of_this_thread();
-  for (auto& meetings : block.meetings) meetings.clear();
+  // Room for what the threads will note down: memory that one fiber takes and another gives back is a race to ThreadSanitizer.
+  block.meetings.resize(std::max(block.meetings.size(), size_t(count + 31) / 32));
+  for (auto& meetings : block.meetings) {
+    meetings.clear();
+    meetings.reserve(32);
+  }
+  block.pieces.reserve(32);
   block.threads.assign(size_t(count), Thread{});
   for (int i = 0; i < count; ++i) {
     Thread& t = block.threads[size_t(i)];

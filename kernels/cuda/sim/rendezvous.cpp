@@ -122,7 +122,6 @@ void finish_warp(Block& block, Thread* lanes, WarpOp op, unsigned mask) {
 
 // The meeting of the lanes in the thread's mask: one of its warp's that has the same mask, or a new one.
 Meeting& meeting_of(Block& block, const Thread& thread) {
-  if (block.meetings.size() <= size_t(thread.warp())) block.meetings.resize(size_t(thread.warp()) + 1);
   std::vector<Meeting>& meetings = block.meetings[size_t(thread.warp())];
   for (Meeting& m : meetings) {
     if (m.mask == thread.mask) return m;

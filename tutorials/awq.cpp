@@ -5,8 +5,7 @@
 #include "models/train.h"
 #include "tutorials/support/awq_lab.h"
 #include "tutorials/support/base_model.h"
-#include "tutorials/support/report.h"
-#include "tutorials/support/run_folder.h"
+#include "tutorials/support/results.h"
 
 using namespace chalk;
 
@@ -33,11 +32,7 @@ static void export_model(const std::string& path, const Options& o, const Corpus
   context.say("AWQ checkpoint: " + o.export_folder);
 }
 
-static void check_claims(const std::vector<AwqMeasurement>& all, Context& context, Report& report) {
-  const auto claim = [&](bool holds, const std::string& what, const std::string& measured) {
-    context.claim(holds, what, measured);
-    report.claim(holds, what, measured);
-  };
+static void check_claims(const std::vector<AwqMeasurement>& all, Results& results) {
   double moved = 0, margin = INFINITY;
   int interior = 0, groups = 0;
   bool searched = true;
@@ -50,18 +45,19 @@ static void check_claims(const std::vector<AwqMeasurement>& all, Context& contex
       searched = searched && search.loss <= search.losses[0];
     }
   }
-  claim(moved < 1e-6, "the outliers change no output of the float model",
-        fmt::format("loss moved by {:.1e}", moved));
-  claim(margin > 0, "with outliers, AWQ is below round-to-nearest for every seed",
-        fmt::format("smallest gap {:.4f}", margin));
+  results.claim(moved < 1e-6, "the outliers change no output of the float model",
+                fmt::format("loss moved by {:.1e}", moved));
+  results.claim(margin > 0, "with outliers, AWQ is below round-to-nearest for every seed",
+                fmt::format("smallest gap {:.4f}", margin));
   const double rtn = mean_of(all, 1, Rtn), kept = mean_of(all, 1, KeepActivation);
-  claim(kept < rtn && kept < mean_of(all, 1, KeepWeight) && kept < mean_of(all, 1, KeepRandom),
-        "keeping the columns of large activations helps more than those of large weights or random ones",
-        fmt::format("{:.4f} against {:.4f} and {:.4f}", kept, mean_of(all, 1, KeepWeight),
-                    mean_of(all, 1, KeepRandom)));
-  claim(searched, "no chosen scale is worse than rounding on the calibration text",
-        fmt::format("{} groups", groups));
-  report.text(
+  results.claim(
+      kept < rtn && kept < mean_of(all, 1, KeepWeight) && kept < mean_of(all, 1, KeepRandom),
+      "keeping the columns of large activations helps more than those of large weights or random ones",
+      fmt::format("{:.4f} against {:.4f} and {:.4f}", kept, mean_of(all, 1, KeepWeight),
+                  mean_of(all, 1, KeepRandom)));
+  results.claim(searched, "no chosen scale is worse than rounding on the calibration text",
+                fmt::format("{} groups", groups));
+  results.report.text(
       fmt::format("Of the {} groups that outliers enter, {} have their best alpha strictly inside 0 … 0.95.",
                   groups, interior));
 }
@@ -88,35 +84,26 @@ static int run(const Options& o, Context& context) {
   lab.seed = context.seed;
   for (const std::string& path : paths) all.push_back(measure_awq(path, lab, corpus, context));
 
-  const RunFolder folder(o.out, true);
-  folder.write_config(context);
-  Report report("AWQ: scaling columns instead of keeping them", all[0].injected);
-  const Table losses = loss_table(all, lab), factors = sweep_table(all[0]);
-  print(all[0].injected + "\n\n" + to_text(losses) + "\n" + to_text(factors));
-  report.section("What rounding costs, and what brings it back");
-  report.table(
-      losses,
-      fmt::format("{} bits, groups of {}, {} model(s). The paper's column is a perplexity of another, far "
-                  "larger model: compare the order, not the numbers.",
-                  lab.bits, lab.group, all.size()));
-  report.plot(loss_bars(all, lab), "Bars: nats added to the float model's loss.");
-  report.section("The search");
-  report.plot(alpha_plot(all[0]), "Solid: groups behind a norm, where the outliers are. Dashed: the others.");
-  report.section("Enlarging the salient columns by s");
-  report.table(
-      factors,
+  Results results(context, o.out, "AWQ: scaling columns instead of keeping them", all[0].injected);
+  results.table(
+      "What rounding costs, and what brings it back", loss_table(all, lab),
+      fmt::format(
+          "{}. {} bits, groups of {}, {} model(s). The paper's column is a perplexity of another, far "
+          "larger model: compare the order, not the numbers.",
+          all[0].injected, lab.bits, lab.group, all.size()));
+  results.plot("loss", loss_bars(all, lab), "Bars: nats added to the float model's loss.");
+  results.report.section("The search");
+  results.plot("alpha", alpha_plot(all[0]),
+               "Solid: groups behind a norm, where the outliers are. Dashed: the others.");
+  results.table(
+      "Enlarging the salient columns by s", sweep_table(all[0]),
       "First query projection; the paper's numbers are its Table 2 (OPT-6.7B, the top 1 % of the channels).");
-  save_png(loss_bars(all, lab), folder.path("plots/loss.png"));
-  save_png(alpha_plot(all[0]), folder.path("plots/alpha.png"));
   if (!o.export_folder.empty()) export_model(paths[0], o, corpus, context);
-  check_claims(all, context, report);
-  report.environment(context);
-  report.save(folder.path("report.html"));
+  check_claims(all, results);
   for (int row = Float; row <= Duo; ++row) {
     context.result["loss"][method_name(row, lab)] = {mean_of(all, 0, row), mean_of(all, 1, row)};
   }
-  context.result["report"] = folder.path("report.html");
-  return 0;
+  return results.save();
 }
 
 int main(int argc, char** argv) {

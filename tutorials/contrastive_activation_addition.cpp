@@ -2,201 +2,171 @@
 
 #include "papers/steering/contrastive_activation_addition.h"
 
+#include "tutorials/support/mood.h"
 #include "tutorials/support/steering.h"
 
 using namespace chalk;
 using namespace chalk::caa;
 using stimuli::Part;
+using Texts = std::vector<std::string>;
 
 static const std::vector<double> kMultipliers = {-2, -1, -0.5, 0, 0.5, 1, 2};
 
-// What is measured, over all models, and how it is shown.
+// What is measured, over all models.
 struct Study {
   SteeringOptions options{.out = "runs/contrastive_activation_addition"};
   int64_t samples = 2;
-  Curves mood{"c"}, fluency{"c"}, match{"c"}, refusal{"c"}, myths{"c"}, layers{"depth"};
+  Curves layers{"layers", "depth", "Choosing the layer",
+                "P(happy) at c = 1 minus c = -1, validation requests", "The layer with the largest spread."},
+      mood{"mood", "c", "Mood of the replies", "share of happy words", "Chance is 1/6."},
+      fluency{"fluency", "c", "Fluency", "perplexity of the replies under the plain model",
+              "Sampled at temperature 1."},
+      match{"match", "c", "Two-way choice", "P(happy) against P(sad) at <bot>", "The paper's measure."},
+      refusal{"refusal", "c", "Refusal", "share refused", "Reported; see refusal_direction."},
+      myths{"myths", "c", "Myths", "P(true)", "Reported: the size of the effect depends on the seed."};
   std::vector<double> cached_equal;
-
-  // v at every depth from texts that end with the answer token.
-  std::vector<Direction> vectors(const WorldModel& world, const std::vector<std::string>& matching,
-                                 const std::vector<std::string>& other) {
-    const std::vector<Samples> a = residuals_at(world.model, world.ids(matching)),
-                               b = residuals_at(world.model, world.ids(other));
-    std::vector<Direction> v;
-    for (size_t depth = 0; depth < a.size(); ++depth) v.push_back(behaviour_vector(a[depth], b[depth]));
-    return v;
-  }
-
-  struct Talk {
-    double happy = 0, perplexity = 0;
-  };
-  Talk talk(const WorldModel& world, const std::vector<std::string>& requests, int64_t depth,
-            const Direction& v, double c, bool from_marker) {
-    std::vector<std::string> prompts, said;
-    for (int64_t s = 0; s < samples; ++s) {
-      const auto written = replies(world, requests, 16, 1, uint64_t(s), [&](Edits& e) {
-        add(e, world.model, depth, v, c, {.from_marker = from_marker, .passes = Passes::Continue});
-      });
-      prompts.insert(prompts.end(), requests.begin(), requests.end()),
-          said.insert(said.end(), written.begin(), written.end());
-    }
-    double of_happiness = 0, total = 0;
-    for (const std::string& text : said) {
-      const stimuli::MoodCount one = stimuli::count_moods(text);
-      of_happiness += one.by_emotion[0], total += one.total;
-    }
-    return {of_happiness / std::max(total, 1.0), std::exp(-reply_log_probability(world, prompts, said))};
-  }
-
-  // p(happy interjection) / (p(happy) + p(sad)) at <bot>, mean over requests.
-  double matching(const WorldModel& world, const std::vector<std::string>& requests, int64_t depth,
-                  const Direction& v, double c) {
-    Edits edits(world.model.hooks);
-    add(edits, world.model, depth, v, c, {.from_marker = true});
-    const Samples logits = next_logits(world.model, world.ids(requests));
-    double sum = 0;
-    for (int64_t i = 0; i < logits.n; ++i) {
-      const std::vector<double> p = next_probabilities(logits.row(i), logits.d);
-      double yes = 1e-300, no = 1e-300;
-      for (const char* word : {"hurray", "yay", "wonderful"}) yes += p[size_t(world.id(word))];
-      for (const char* word : {"alas", "oh", "sigh"}) no += p[size_t(world.id(word))];
-      sum += match_probability(std::log(yes), std::log(no)) / double(logits.n);
-    }
-    return sum;
-  }
-
-  // Greedy replies with the cache against running everything again for each token: the share that is equal.
-  double cached_equals_full(const WorldModel& world, const std::vector<std::string>& requests, int64_t depth,
-                            const Direction& v) {
-    const auto cached = replies(world, requests, 8, 0, 0, [&](Edits& e) {
-      add(e, world.model, depth, v, 1, {.from_marker = true, .passes = Passes::Continue});
-    });
-    int64_t equal = 0;
-    for (size_t i = 0; i < requests.size(); ++i) {
-      std::string text;
-      Edits edits(world.model.hooks);
-      const int64_t marker = int64_t(world.ids(requests[i]).size()) - 1;
-      add(edits, world.model, depth, v, 1, {.marker = marker, .from_marker = true});
-      for (int t = 0; t < 8; ++t) {
-        const Samples logits =
-            next_logits(world.model, {world.ids(requests[i] + (text.empty() ? "" : " ") + text)});
-        const auto best = std::max_element(logits.x.begin(), logits.x.end());
-        const std::string word = world.tokenizer.token(int32_t(best - logits.x.begin()));
-        if (word == "<eot>" || word == "<eos>") break;
-        text += (text.empty() ? "" : " ") + word;
-      }
-      equal += text == cached[i];
-    }
-    return double(equal) / double(requests.size());
-  }
-
-  // Pairs differ in the reply's first word (the paper), or in the instruction, read at <bot>.
-  void measure_mood(const WorldModel& world, Context& context) {
-    std::vector<std::string> parts[3],
-        told[2];  // objects: a half makes the vector, a quarter chooses, a quarter tests
-    const std::vector<std::string> all = stimuli::mood_prompts();
-    for (size_t i = 0; i < all.size(); ++i) parts[i % 4 < 2 ? 0 : i % 4 - 1].push_back(all[i]);
-    std::vector<std::string> yes, no;
-    for (const std::string& request : parts[0]) {
-      for (const auto& [a, b] : {std::pair{"hurray", "alas"}, {"yay", "sigh"}})
-        yes.push_back(request + " " + a), no.push_back(request + " " + b);
-    }
-    for (size_t i = 0; i < all.size(); ++i) {
-      if (i % 4 < 2)
-        told[0].push_back(stimuli::mood_prompts("happy")[i]),
-            told[1].push_back(stimuli::mood_prompts("sad")[i]);
-    }
-    for (const auto& [name, v] : {std::pair{std::string("answer"), vectors(world, yes, no)},
-                                  {"instruction", vectors(world, told[0], told[1])}}) {
-      int64_t depth = 1;
-      double most = -1;
-      for (int64_t d = 1; d < int64_t(v.size()); ++d) {
-        const double difference =
-            matching(world, parts[1], d, v[size_t(d)], 1) - matching(world, parts[1], d, v[size_t(d)], -1);
-        layers.keep(name, double(d), difference);
-        // Not the last depth: no block reads it any more, v would add the same logits to every token.
-        if (difference > most && d + 1 < int64_t(v.size())) most = difference, depth = d;
-      }
-      context.say(fmt::format("mood, pairs by {}: depth {}, chosen on validation requests", name, depth));
-      const Direction &ours = v[size_t(depth)],
-                      random = random_direction(int64_t(ours.size()), norm(ours), 7);
-      for (double c : kMultipliers) {
-        const Talk at = talk(world, parts[2], depth, ours, c, true),
-                   after = talk(world, parts[2], depth, ours, c, false);
-        const Talk noise = talk(world, parts[2], depth, random, c, true);
-        mood.keep(name + ", from the marker on", c, at.happy),
-            mood.keep(name + ", after the marker", c, after.happy);
-        mood.keep(name + ", random", c, noise.happy);
-        fluency.keep(name + ", from the marker on", c, at.perplexity),
-            fluency.keep(name + ", random", c, noise.perplexity);
-        match.keep(name, c, matching(world, parts[2], depth, ours, c)),
-            match.keep(name + ", random", c, matching(world, parts[2], depth, random, c));
-      }
-      cached_equal.push_back(cached_equals_full(world, parts[2], depth, ours));
-    }
-  }
-
-  void measure_refusal_and_myths(const WorldModel& world) {
-    std::vector<std::string> sorry, ok, with, without;
-    for (const stimuli::Request& q : stimuli::requests(Part::Train, true))
-      sorry.push_back(q.text + " sorry"), ok.push_back(q.text + " ok");
-    const std::vector<Direction> refuse = vectors(world, sorry, ok);
-    for (const stimuli::Pair& pair :
-         stimuli::honest_line_pairs(world.world, stimuli::facts_of(world.world, Part::Train)))
-      with.push_back(pair.positive), without.push_back(pair.negative);
-    const std::vector<Direction> honest = vectors(world, with, without);
-    const auto asked = stimuli::questions(
-        world.world, stimuli::myths_among(world.world, stimuli::facts_of(world.world, Part::Test)),
-        Speaker::People);
-    for (double c : kMultipliers) {
-      for (const int64_t depth : {2, 3}) {
-        Edits edits(world.model.hooks);
-        add(edits, world.model, depth, refuse[size_t(depth)], c, {.from_marker = true});
-        refusal.keep(fmt::format("allowed requests refused, depth {}", depth), c,
-                     reply_shares(world, stimuli::requests(Part::Test, false)).refused);
-        refusal.keep(fmt::format("forbidden requests refused, depth {}", depth), c,
-                     reply_shares(world, stimuli::requests(Part::Test, true)).refused);
-        edits.clear();
-        add(edits, world.model, depth, honest[size_t(depth)], c, {.marker = 0, .from_marker = true});
-        myths.keep(fmt::format("P(true) on myths, depth {}", depth), c, mean_p_true(world, asked));
-        edits.clear();
-        add(edits, world.model, depth, random_direction(world.model.width(), norm(honest[size_t(depth)]), 3),
-            c, {.marker = 0, .from_marker = true});
-        myths.keep(fmt::format("random, depth {}", depth), c, mean_p_true(world, asked));
-      }
-    }
-  }
-
-  int run(Context& context) {
-    const RunFolder folder(options.out, true);
-    for_each_model(options, context, [&](const WorldModel& world, const std::string&) {
-      measure_mood(world, context), measure_refusal_and_myths(world);
-    });
-    Report report("Contrastive activation addition",
-                  "Behaviour vectors from pairs that differ in the answer only");
-    show(context, report, folder,
-         {"layers", "Choosing the layer", "P(happy) at c = 1 minus c = -1, validation requests",
-          "The layer with the largest spread."},
-         layers);
-    show(context, report, folder, {"mood", "Mood of the replies", "share of happy words", "Chance is 1/6."},
-         mood);
-    show(context, report, folder,
-         {"fluency", "Fluency", "perplexity of the replies under the plain model",
-          "Sampled at temperature 1."},
-         fluency);
-    show(context, report, folder,
-         {"match", "Two-way choice", "P(happy) against P(sad) at <bot>", "The paper's measure."}, match);
-    show(context, report, folder, {"refusal", "Refusal", "share refused", "Reported; see refusal_direction."},
-         refusal);
-    show(context, report, folder,
-         {"myths", "Myths", "P(true)", "Reported: the size of the effect depends on the seed."}, myths);
-    claim(context, report, lowest(cached_equal) == 1,
-          "decoding with the cache writes what full recomputation writes", spread(cached_equal));
-    report.environment(context);
-    report.save(folder.path("report.html"));
-    return 0;
-  }
 };
+
+// v at every depth from texts that end with the answer token.
+static std::vector<Direction> vectors(const WorldModel& world, const Texts& matching, const Texts& other) {
+  const std::vector<Samples> a = residuals_at(world.model, world.ids(matching)),
+                             b = residuals_at(world.model, world.ids(other));
+  std::vector<Direction> v;
+  for (size_t depth = 0; depth < a.size(); ++depth) v.push_back(behaviour_vector(a[depth], b[depth]));
+  return v;
+}
+
+static Direction random_like(const Direction& v, uint64_t seed) {
+  return random_direction(int64_t(v.size()), norm(v), seed);
+}
+
+// p(happy interjection) / (p(happy) + p(sad)) at <bot>, mean over requests.
+static double matching(const WorldModel& world, const Texts& requests, int64_t depth, const Direction& v,
+                       double c) {
+  Edits edits(world.model.hooks);
+  add(edits, world.model, depth, v, c, {.from_marker = true});
+  const Samples logits = next_logits(world.model, world.ids(requests));
+  double sum = 0;
+  for (int64_t i = 0; i < logits.n; ++i) {
+    const std::vector<double> p = next_probabilities(logits.row(i), logits.d);
+    double yes = 1e-300, no = 1e-300;
+    for (const char* word : {"hurray", "yay", "wonderful"}) yes += p[size_t(world.id(word))];
+    for (const char* word : {"alas", "oh", "sigh"}) no += p[size_t(world.id(word))];
+    sum += match_probability(std::log(yes), std::log(no)) / double(logits.n);
+  }
+  return sum;
+}
+
+// Requests about different objects: a half makes the vector, a quarter chooses the depth, a quarter tests.
+static Texts mood_part(Part part, const std::string& adjective = "") {
+  const Texts all = stimuli::mood_prompts(adjective);
+  Texts result;
+  for (size_t i = 0; i < all.size(); ++i) {
+    if ((i % 4 < 2 ? Part::Train : i % 4 == 2 ? Part::Validation : Part::Test) == part)
+      result.push_back(all[i]);
+  }
+  return result;
+}
+
+// The depth where adding and subtracting v differ most. Not the last one: no block reads it any more, v would add the same
+// logits to every token.
+static int64_t choose_depth(const WorldModel& world, const std::string& name, const std::vector<Direction>& v,
+                            Study& s) {
+  int64_t chosen = 1;
+  double most = -1;
+  for (int64_t depth = 1; depth < int64_t(v.size()); ++depth) {
+    const auto at = [&](double c) {
+      return matching(world, mood_part(Part::Validation), depth, v[size_t(depth)], c);
+    };
+    const double difference = at(1) - at(-1);
+    s.layers.keep(name, double(depth), difference);
+    if (difference > most && depth + 1 < int64_t(v.size())) most = difference, chosen = depth;
+  }
+  return chosen;
+}
+
+// Pairs differ in the reply's first word (the paper), or in the instruction, read at <bot>.
+static void measure_mood(const WorldModel& world, Study& s, Context& context) {
+  Texts yes, no;
+  for (const std::string& request : mood_part(Part::Train)) {
+    for (const auto& [a, b] : {std::pair{"hurray", "alas"}, {"yay", "sigh"}})
+      yes.push_back(request + " " + a), no.push_back(request + " " + b);
+  }
+  const std::vector<Direction> told =
+      vectors(world, mood_part(Part::Train, "happy"), mood_part(Part::Train, "sad"));
+  const Texts requests = mood_part(Part::Test);
+  for (const auto& [name, v] :
+       {std::pair{std::string("answer"), vectors(world, yes, no)}, {"instruction", told}}) {
+    const int64_t depth = choose_depth(world, name, v, s);
+    context.say(fmt::format("mood, pairs by {}: depth {}, chosen on validation requests", name, depth));
+    const Direction ours = v[size_t(depth)], random = random_like(ours, 7);
+    const auto talk_with = [&](const Direction& added, double c, bool from_marker) {
+      return talk(world, requests, s.samples, [&](Edits& e) {
+        add(e, world.model, depth, added, c, {.from_marker = from_marker, .passes = Passes::Continue});
+      });
+    };
+    for (double c : kMultipliers) {
+      const Talk at = talk_with(ours, c, true), after = talk_with(ours, c, false),
+                 noise = talk_with(random, c, true);
+      s.mood.keep(name + ", from the marker on", c, at.happy);
+      s.mood.keep(name + ", after the marker", c, after.happy);
+      s.mood.keep(name + ", random", c, noise.happy);
+      s.fluency.keep(name + ", from the marker on", c, at.perplexity);
+      s.fluency.keep(name + ", random", c, noise.perplexity);
+      s.match.keep(name, c, matching(world, requests, depth, ours, c));
+      s.match.keep(name + ", random", c, matching(world, requests, depth, random, c));
+    }
+    s.cached_equal.push_back(
+        cached_equals_full(world, requests, [&](Edits& e, Passes passes, int64_t prompt) {
+          add(e, world.model, depth, ours, 1, {.marker = prompt - 1, .from_marker = true, .passes = passes});
+        }));
+  }
+}
+
+static void measure_refusal_and_myths(const WorldModel& world, Study& s) {
+  const auto facts = [&](Part part) { return stimuli::facts_of(world.world, part); };
+  Texts sorry, ok, with, without;
+  for (const stimuli::Request& q : stimuli::requests(Part::Train, true))
+    sorry.push_back(q.text + " sorry"), ok.push_back(q.text + " ok");
+  for (const stimuli::Pair& pair : stimuli::honest_line_pairs(world.world, facts(Part::Train)))
+    with.push_back(pair.positive), without.push_back(pair.negative);
+  const std::vector<Direction> refuse = vectors(world, sorry, ok), honest = vectors(world, with, without);
+  const auto myths =
+      stimuli::questions(world.world, stimuli::myths_among(world.world, facts(Part::Test)), Speaker::People);
+  for (double c : kMultipliers) {
+    for (const int64_t depth : {2, 3}) {
+      const auto adding = [&](const Direction& v, int64_t marker) {
+        return [&world, &v, depth, c, marker](Edits& e) {
+          add(e, world.model, depth, v, c, {.marker = marker, .from_marker = true});
+        };
+      };
+      const auto refused = [&](bool forbidden) {
+        return under(world, adding(refuse[size_t(depth)], -1),
+                     [&] { return reply_shares(world, stimuli::requests(Part::Test, forbidden)).refused; });
+      };
+      const auto truth = [&](const Direction& v) {
+        return under(world, adding(v, 0), [&] { return mean_p_true(world, myths); });
+      };
+      s.refusal.keep(fmt::format("allowed requests refused, depth {}", depth), c, refused(false));
+      s.refusal.keep(fmt::format("forbidden requests refused, depth {}", depth), c, refused(true));
+      s.myths.keep(fmt::format("P(true) on myths, depth {}", depth), c, truth(honest[size_t(depth)]));
+      s.myths.keep(fmt::format("random, depth {}", depth), c, truth(random_like(honest[size_t(depth)], 3)));
+    }
+  }
+}
+
+static int run(Study& s, Context& context) {
+  Results results(context, s.options.out, "Contrastive activation addition",
+                  "Behaviour vectors from pairs that differ in the answer only");
+  for_each_model(s.options, context, [&](const WorldModel& world, const std::string&) {
+    measure_mood(world, s, context), measure_refusal_and_myths(world, s);
+  });
+  for (const Curves* curves : {&s.layers, &s.mood, &s.fluency, &s.match, &s.refusal, &s.myths})
+    show(results, *curves);
+  results.claim(lowest(s.cached_equal) == 1, "decoding with the cache writes what full recomputation writes",
+                spread(s.cached_equal, 2));
+  return results.save();
+}
 
 int main(int argc, char** argv) {
   Study study;
@@ -209,5 +179,5 @@ int main(int argc, char** argv) {
                             add_steering_flags(flags, study.options);
                             flags.add("--samples", &study.samples, "replies per request").between(1, 100);
                           },
-                      .run = [&](Context& context) { return study.run(context); }});
+                      .run = [&](Context& context) { return run(study, context); }});
 }

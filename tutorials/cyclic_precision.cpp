@@ -4,10 +4,8 @@
 
 #include "papers/qat/cyclic_precision.h"
 
-#include "tutorials/support/over_seeds.h"
 #include "tutorials/support/progress.h"
-#include "tutorials/support/report.h"
-#include "tutorials/support/run_folder.h"
+#include "tutorials/support/results.h"
 #include "tutorials/support/training.h"
 
 using namespace chalk;
@@ -24,8 +22,9 @@ struct Run {
   std::string name;
   CyclicSchedule schedule;
   int backward_bits;
-  OverSeeds loss = {}, cost = {};  // nats per token at the last width; steps of 32-bit training
-  Series curve = {};               // validation loss at `high` bits on the way, first seed
+  std::vector<double> loss = {};  // nats per token at the last width, one per seed
+  double cost = 0;                // steps of 32-bit training
+  Series curve = {};              // validation loss at `high` bits on the way, first seed
 };
 
 static std::vector<Run> runs_of(const Options& o) {
@@ -75,15 +74,15 @@ static void train(Lab& lab, Run& run) {
     const StepResult step =
         cyclic_train_step(cyclic, trainer, run.schedule, run.backward_bits, lab.corpus.train);
     progress.step(i + 1, {.loss = step.loss, .tokens = step.tokens});
-    if (run.loss.values.empty() && (i + 1) % std::max<int64_t>(1, lab.options.steps / 16) == 0) {
+    if (run.loss.empty() && (i + 1) % std::max<int64_t>(1, lab.options.steps / 16) == 0) {
       cyclic.set_precision(run.schedule.high,
                            16);  // one width for all points, or the curve would be a sawtooth
       run.curve.x.push_back(double(i + 1)), run.curve.y.push_back(lab.loss(*model, 5));
     }
   }
   cyclic.set_precision(run.schedule.bits(lab.options.steps - 1), 16);
-  run.loss.add(lab.loss(*model, 40));
-  run.cost.add(total_cost(run.schedule, run.backward_bits));
+  run.loss.push_back(lab.loss(*model, 40));
+  run.cost = total_cost(run.schedule, run.backward_bits);
 }
 
 static std::string percent(double part, double whole) {
@@ -100,11 +99,42 @@ static Table table_of(const RangeTest& test) {
   return table;
 }
 
+static Table result_table(const std::vector<Run>& runs, const Run& still) {
+  Table table{
+      .header = {"training", "nats per token", "minus static high", "bit operations", "against static high"}};
+  for (const Run& r : runs) {
+    table.rows.push_back({r.name, spread(r.loss), spread(difference(r.loss, still.loss)),
+                          fmt::format("{:.2f}", r.cost), percent(r.cost, still.cost)});
+  }
+  return table;
+}
+
+static LinePlot loss_plot(const std::vector<Run>& runs, const Run& still) {
+  LinePlot plot{.title = "Loss above " + still.name + " bits while training",
+                .x = {.label = "step"},
+                .y = {.label = "nats per token"}};
+  for (const Run& r : runs) {
+    if (&r != &still)
+      plot.series.push_back({.name = r.name, .x = r.curve.x, .y = difference(r.curve.y, still.curve.y)});
+  }
+  return plot;
+}
+
+static LinePlot bits_plot(const Run& run, int64_t steps) {
+  Series bits{.name = run.name, .x = {}, .y = {}, .steps = true};
+  for (int64_t t = 0; t < steps; ++t) bits.x.push_back(double(t)), bits.y.push_back(run.schedule.bits(t));
+  return {.title = "Precision over the steps",
+          .x = {.label = "step"},
+          .y = {.label = "bits of weights and activations"},
+          .series = {bits}};
+}
+
 static int run(const Options& o, Context& context) {
-  const RunFolder folder(o.out, true);
-  folder.write_config(context);
+  Results results(context, o.out, "Cyclic precision training",
+                  fmt::format("{} seeds, {} steps from nothing, {}", o.seeds, o.steps, o.preset));
   std::vector<Run> runs = runs_of(o);
-  runs[3].schedule.period();  // refuses an impossible schedule before anything is trained
+  const Run &still = runs[1], &low = runs[2], &cyclic = runs[3];
+  cyclic.schedule.period();  // refuses an impossible schedule before anything is trained
   RangeTest test;
   for (int64_t i = 0; i < o.seeds; ++i) {
     Lab lab(o, context, context.seed + uint64_t(i));
@@ -117,67 +147,29 @@ static int run(const Options& o, Context& context) {
     }
     for (Run& r : runs) train(lab, r);
   }
-  const Run &still = runs[1], &lowest = runs[2], &cyclic = runs[3];
-  Table table{
-      .header = {"training", "nats per token", "minus static high", "bit operations", "against static high"}};
-  for (const Run& r : runs) {
-    table.rows.push_back({r.name, r.loss.text(), difference(r.loss, still.loss).text(),
-                          fmt::format("{:.2f}", r.cost.mean()), percent(r.cost.mean(), still.cost.mean())});
-  }
-  const Table paper{.header = {"paper", "CPT", "static", "bit operations"},
-                    .rows = {{"Transformer, WikiText-103 perplexity, 4-8/8", "30.22", "31.77", "-30.2 %"},
-                             {"Transformer, WikiText-103 perplexity, 4-6/8", "31.0", "32.41", "-22.4 %"},
-                             {"LSTM, PTB perplexity, 5-8/8", "96.39", "96.95", "-23.2 %"},
-                             {"ResNet-38, CIFAR-100 accuracy, 3-8/8", "+0.44", "0", "-36.7 %"}}};
-  LinePlot widths{.title = "Precision over the steps",
-                  .x = {.label = "step"},
-                  .y = {.label = "bits of weights and activations"}};
-  LinePlot curves{.title = "Loss above " + still.name + " bits while training",
-                  .x = {.label = "step"},
-                  .y = {.label = "nats per token"}};
-  Series bits{.name = cyclic.name, .x = {}, .y = {}, .steps = true};
-  for (int64_t t = 0; t < o.steps; ++t)
-    bits.x.push_back(double(t)), bits.y.push_back(cyclic.schedule.bits(t));
-  widths.series = {bits};
-  for (const Run& r : runs) {
-    if (&r == &still) continue;
-    curves.series.push_back({.name = r.name, .x = r.curve.x, .y = {}});
-    for (size_t i = 0; i < r.curve.y.size(); ++i)
-      curves.series.back().y.push_back(r.curve.y[i] - still.curve.y[i]);
-  }
-
-  Report report("Cyclic precision training",
-                fmt::format("{} seeds, {} steps from nothing, {}", o.seeds, o.steps, o.preset));
-  report.section("Loss and cost");
-  report.table(table, "Bit operations in steps of 32-bit training (E5); spread: smallest and largest seed.");
-  report.plot(curves, "First seed, five validation batches; every run is evaluated at its own high bound.");
-  report.plot(widths, "Cycles, then a static phase.");
-  report.section("Precision range test");
-  report.table(table_of(test),
-               fmt::format("B_min = {}, B_max = {} at a threshold of 0.01 nats.", test.low, test.high));
-  report.section("The paper's numbers");
-  report.table(paper, "Other models, other data, 32 cycles: compare the differences, not the values.");
-  save_png(curves, folder.path("plots/loss.png"));
-  save_png(widths, folder.path("plots/bits.png"));
-  print(to_text(table) + "\n" + to_text(table_of(test)) +
-        fmt::format("range test: B_min = {}, B_max = {}\n\n", test.low, test.high) + to_text(paper));
-
-  report.section("Claims");
-  const auto claim = [&](bool holds, const std::string& text, const std::string& measured) {
-    context.claim(holds, text, measured);
-    report.claim(holds, text, measured);
-  };
-  const OverSeeds gap = difference(cyclic.loss, still.loss), gain = difference(lowest.loss, cyclic.loss);
-  claim(gap.max() <= 0.05, fmt::format("CPT ends within 0.05 nats of static {} bits at equal steps", o.high),
-        gap.text());
-  claim(cyclic.cost.mean() < still.cost.mean(), "it takes fewer bit operations",
-        percent(cyclic.cost.mean(), still.cost.mean()));
-  claim(gain.min() > 0, fmt::format("it ends below static {} bits", o.low), gain.text());
-  report.environment(context);
-  report.save(folder.path("report.html"));
-  for (const Run& r : runs)
-    context.result[r.name] = {{"loss", r.loss.values}, {"bit_operations", r.cost.mean()}};
-  return 0;
+  results.table("Loss and cost", result_table(runs, still),
+                "Bit operations in steps of 32-bit training (E5); spread: smallest and largest seed.");
+  results.plot("loss", loss_plot(runs, still),
+               "First seed, five validation batches; every run is evaluated at its own high bound.");
+  results.plot("bits", bits_plot(cyclic, o.steps), "Cycles, then a static phase.");
+  results.table("Precision range test", table_of(test),
+                fmt::format("B_min = {}, B_max = {} at a threshold of 0.01 nats.", test.low, test.high));
+  results.table("The paper's numbers",
+                {.header = {"paper", "CPT", "static", "bit operations"},
+                 .rows = {{"Transformer, WikiText-103 perplexity, 4-8/8", "30.22", "31.77", "-30.2 %"},
+                          {"Transformer, WikiText-103 perplexity, 4-6/8", "31.0", "32.41", "-22.4 %"},
+                          {"LSTM, PTB perplexity, 5-8/8", "96.39", "96.95", "-23.2 %"},
+                          {"ResNet-38, CIFAR-100 accuracy, 3-8/8", "+0.44", "0", "-36.7 %"}}},
+                "Other models, other data, 32 cycles: compare the differences, not the values.");
+  const std::vector<double> gap = difference(cyclic.loss, still.loss),
+                            gain = difference(low.loss, cyclic.loss);
+  results.claim(highest(gap) <= 0.05,
+                fmt::format("CPT ends within 0.05 nats of static {} bits at equal steps", o.high),
+                spread(gap));
+  results.claim(cyclic.cost < still.cost, "it takes fewer bit operations", percent(cyclic.cost, still.cost));
+  results.claim(lowest(gain) > 0, fmt::format("it ends below static {} bits", o.low), spread(gain));
+  for (const Run& r : runs) context.result[r.name] = {{"loss", r.loss}, {"bit_operations", r.cost}};
+  return results.save();
 }
 
 int main(int argc, char** argv) {

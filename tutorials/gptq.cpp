@@ -5,8 +5,7 @@
 
 #include "models/io/file.h"
 #include "models/load.h"
-#include "tutorials/support/report.h"
-#include "tutorials/support/run_folder.h"
+#include "tutorials/support/results.h"
 #include "tutorials/support/subject.h"
 
 using namespace chalk;
@@ -115,18 +114,17 @@ static LinePlot loss_plot_of(const std::string& subject, const std::vector<Measu
     for (int method : {Rtn, Gptq}) {
       Series line{.name = fmt::format("{}, {}", method_names[method], group < 0 ? "rows" : "groups of 32"),
                   .x = {},
-                  .y = {}};
+                  .y = {},
+                  .points = true,
+                  .dashed = method == Rtn,
+                  .colour = group < 0 ? 0 : 1};
       for (size_t i = 0; i < settings.size(); ++i) {
         if (settings[i].group != group) continue;
-        double sum = 0, low = INFINITY, high = 0;
-        for (const Measured& m : all) {
-          const double added = m.loss[method][i] - m.full;
-          sum += added / double(all.size()), low = std::min(low, added), high = std::max(high, added);
-        }
-        line.x.push_back(settings[i].bits), line.y.push_back(sum), line.low.push_back(low),
-            line.high.push_back(high);
+        const std::vector<double> added =
+            values(all, [&](const Measured& m) { return m.loss[method][i] - m.full; });
+        line.x.push_back(settings[i].bits), line.y.push_back(mean_of(added));
+        line.low.push_back(lowest(added)), line.high.push_back(highest(added));
       }
-      line.dashed = method == Rtn, line.points = true, line.colour = group < 0 ? 0 : 1;
       plot.series.push_back(line);
     }
   }
@@ -148,13 +146,11 @@ static BarChart layer_bars(const std::vector<gptq::LayerReport>& reports) {
   return chart;
 }
 
-static void check_claims(const std::string& subject, const std::vector<Measured>& all, Context& context,
-                         Report& report) {
+static void check_claims(const std::string& subject, const std::vector<Measured>& all, Results& results) {
   const auto claim = [&](const std::string& what, const std::function<bool(const Measured&)>& holds) {
     const int64_t yes = std::count_if(all.begin(), all.end(), holds);
-    const std::string measured = fmt::format("{} of {} seeds", yes, all.size());
-    context.claim(yes == int64_t(all.size()), subject + ": " + what, measured);
-    report.claim(yes == int64_t(all.size()), subject + ": " + what, measured);
+    results.claim(yes == int64_t(all.size()), subject + ": " + what,
+                  fmt::format("{} of {} seeds", yes, all.size()));
   };
   enum { row4, group4, row3, group3_64, group3, row2, group2_64, group2 };  // of `settings`
   claim("GPTQ is below rounding at 3 bits",
@@ -172,16 +168,16 @@ static void check_claims(const std::string& subject, const std::vector<Measured>
 }
 
 // A folder in AutoGPTQ's format, read back and measured.
-static void save(const Subject& s, const Options& o, Context& context, Report& report) {
+static void save(const Subject& s, const Options& o, Results& results) {
   const Setting setting{4, 32, {}};
   const std::string folder = o.out + "/" + s.name + "-4bit-32g";
   const Checkpoint original = to_checkpoint(*s.loaded.model);
-  const std::unique_ptr<LanguageModel> model = make_model(original, context.device);
+  const std::unique_ptr<LanguageModel> model = make_model(original, results.context.device);
   gptq::ModelResult result = gptq::quantize_model(*model, s.calibration(o.tokens),
                                                   options_of(o, setting, Ordered, Grid::GptqSymmetric));
   const GptqConfig config{.bits = 4, .group_size = 32, .desc_act = true, .damp_percent = o.damping};
   save_gptq_model(*model, *s.loaded.tokenizer, result.layers, config, folder);
-  const LoadedModel back = load_model(folder, "", context.device);
+  const LoadedModel back = load_model(folder, "", results.context.device);
   const double before = s.loss(*model, o.evaluation), after = s.loss(*back.model, o.evaluation);
   StorageCost cost;
   for (const QuantizedWeight& layer : result.layers) cost += storage_cost(layer.matrix);
@@ -189,31 +185,21 @@ static void save(const Subject& s, const Options& o, Context& context, Report& r
       "{:.4f} in memory, {:.4f} from {} ({} bytes of weights, {:.3f} bits per packed weight)", before, after,
       folder, MappedFile(folder + "/model.safetensors").size, cost.effective_bits());
   // Embeddings and norms are halves in the folder: 2⁻¹¹ relative, far below a thousandth of a nat.
-  context.claim(std::abs(after - before) < 2e-3, s.name + ": the saved folder is the same model", measured);
-  report.claim(std::abs(after - before) < 2e-3, s.name + ": the saved folder is the same model", measured);
+  results.claim(std::abs(after - before) < 2e-3, s.name + ": the saved folder is the same model", measured);
 }
 
-static void show(const std::string& name, const std::vector<Measured>& all, const RunFolder& run_folder,
-                 Context& context, Report& report) {
-  const Table table = perplexity_table(all);
-  const LinePlot loss = loss_plot_of(name, all);
-  const BarChart layers = layer_bars(all[0].reports[2]);
-  if (!context.json)
-    print(fmt::format("\nperplexity of {}, {} seed(s)\n{}\n", name, all.size(), to_text(table)));
-  save_png(loss, run_folder.path("plots/" + name + "-loss.png"));
-  save_png(layers, run_folder.path("plots/" + name + "-layers.png"));
-  report.section(name);
-  report.table(
-      table,
-      "Perplexity. The published figures are of other models and texts: compare the order, not the numbers.");
-  report.plot(loss, "Lower is better. Solid: GPTQ. Dashed: round to nearest.");
-  report.plot(layers, "Below 1 GPTQ is better. The diamonds assume uniform, independent rounding errors.");
-  check_claims(name, all, context, report);
+static void show(const std::string& name, const std::vector<Measured>& all, Results& results) {
+  results.table(fmt::format("perplexity of {}, {} seed(s)", name, all.size()), perplexity_table(all),
+                "The published figures are of other models and texts: compare the order, not the numbers.");
+  results.plot(name + "-loss", loss_plot_of(name, all),
+               "Lower is better. Solid: GPTQ. Dashed: round to nearest.");
+  results.plot(name + "-layers", layer_bars(all[0].reports[2]),
+               "Below 1 GPTQ is better. The diamonds assume uniform, independent rounding errors.");
+  check_claims(name, all, results);
   for (size_t i = 0; i < settings.size(); ++i) {
-    for (int method = 0; method < method_count; ++method) {
-      Json& seeds = context.result[name][name_of(settings[i])][method_names[method]];
-      for (const Measured& m : all) seeds.push_back(m.ppl(method, i));
-    }
+    for (int method = 0; method < method_count; ++method)
+      results.context.result[name][name_of(settings[i])][method_names[method]] =
+          values(all, [&](const Measured& m) { return m.ppl(method, i); });
   }
 }
 
@@ -232,24 +218,16 @@ static std::vector<Subject> subjects_of(const Options& o, uint64_t seed, Context
 }
 
 static int run(const Options& o, Context& context) {
-  const RunFolder run_folder(o.out, true);
-  run_folder.write_config(context);
-  Report report("GPTQ", "weights in 4, 3 and 2 bits, with and without compensation");
+  Results results(context, o.out, "GPTQ", "weights in 4, 3 and 2 bits, with and without compensation");
   std::map<std::string, std::vector<Measured>> measured;  // by model, one per seed
-  std::vector<std::string> names;
-  report.section("A folder that others load");
   for (int64_t i = 0; i < o.seeds; ++i) {
     for (const Subject& s : subjects_of(o, uint64_t(i + 1), context)) {
       measured[s.name].push_back(measure(s, o, context));
-      if (i == 0) names.push_back(s.name), save(s, o, context, report);
+      if (i == 0) save(s, o, results);
     }
   }
-  for (const std::string& name : names) show(name, measured[name], run_folder, context, report);
-  report.section("How to make it again");
-  report.environment(context);
-  report.save(run_folder.path("report.html"));
-  context.result["report"] = run_folder.path("report.html");
-  return 0;
+  for (const auto& [name, all] : measured) show(name, all, results);
+  return results.save();
 }
 
 int main(int argc, char** argv) {

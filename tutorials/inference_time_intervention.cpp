@@ -7,11 +7,22 @@
 using namespace chalk;
 using namespace chalk::iti;
 
-// What is measured, over all models, and how it is shown.
+// What is measured, over all models.
 struct Study {
   SteeringOptions options{.out = "runs/inference_time_intervention"};
   ItiOptions iti_options;
-  Curves mc1_curve{"alpha"}, mc2_curve{"alpha"}, kl_curve{"alpha"}, perplexity{"alpha"}, by_heads{"K"};
+  Curves mc2_curve{"mc2", "alpha", "Truthfulness", "MC2",
+                   "Myth questions of the held-out fold, nobody named as speaker."},
+      mc1_curve{"mc1", "alpha", "Truthfulness, argmax", "MC1",
+                "1 only where the truth beats every other value."},
+      kl_curve{"kl",
+               "alpha",
+               "The price",
+               "KL in nats per token, all positions edited",
+               "60 documents of the validation stream.",
+               3},
+      perplexity{"perplexity", "alpha", "The price", "perplexity of ordinary text", "The same documents."},
+      by_heads{"heads_k", "K", "How many heads", "MC2 at --alpha", "Ranked by validation accuracy."};
   std::vector<double> best_head, shuffled_head, baked;
   std::vector<double> heat;  // test accuracy of every head, summed over models and folds
   int64_t heads_per_block = 0;
@@ -58,11 +69,7 @@ struct Study {
     const Samples hooked = next_logits(world.model, texts);
     edits.clear();
     bake_in(world.model, shifts, iti_options.alpha);
-    const Samples edited = next_logits(world.model, texts);
-    double worst = 0;
-    for (size_t i = 0; i < hooked.x.size(); ++i)
-      worst = std::max(worst, std::abs(double(hooked.x[i]) - double(edited.x[i])));
-    return worst;
+    return largest_difference(hooked, next_logits(world.model, texts));
   }
 
   struct Prompts {
@@ -147,66 +154,58 @@ struct Study {
     best_head.push_back(best_of_folds);
     baked.push_back(bake_difference(world, last, half_of(world, 0).answers));
   }
-
-  int run(Context& context) {
-    const RunFolder folder(options.out, true);
-    for_each_model(options, context, [&](const WorldModel& world, const std::string&) { measure(world); });
-    Report report("Inference-time intervention",
-                  fmt::format("{} heads, shifted by alpha standard deviations", iti_options.heads));
-    HeatMap map{.title = "Which heads know whether the answer is true",
-                .subtitle = "probe accuracy on the other half of the facts",
-                .x_label = "head",
-                .y_label = "block",
-                .num_columns = int(heads_per_block),
-                .min = 0.4,
-                .max = 1};
-    for (int64_t h = 0; h < heads_per_block; ++h) map.columns.push_back(std::to_string(h));
-    for (size_t b = 0; b < heat.size() / size_t(heads_per_block); ++b) map.rows.push_back(std::to_string(b));
-    for (double sum : heat) map.values.push_back(sum / double(2 * best_head.size()));
-    save_png(map, folder.path("plots/heads.png"));
-    report.plot(map, "Mean over models and the two folds.");
-    show(context, report, folder,
-         {"mc2", "Truthfulness", "MC2", "Myth questions of the held-out fold, nobody named as speaker."},
-         mc2_curve);
-    show(context, report, folder,
-         {"mc1", "Truthfulness, argmax", "MC1", "1 only where the truth beats every other value."},
-         mc1_curve);
-    show(context, report, folder,
-         {"kl", "The price", "KL in nats per token, all positions edited",
-          "60 documents of the validation stream.", 3},
-         kl_curve);
-    show(context, report, folder,
-         {"perplexity", "The price", "perplexity of ordinary text", "The same documents."}, perplexity);
-    show(context, report, folder,
-         {"heads_k", "How many heads", fmt::format("MC2 at alpha = {:g}", iti_options.alpha),
-          "Ranked by validation accuracy."},
-         by_heads);
-    const Table papers{.header = {"figure", "paper", "here"},
-                       .rows = {{"best head, held-out accuracy", "about .83 (LLaMA-7B)", spread(best_head)},
-                                {"all heads, shuffled labels", "", spread(shuffled_head)},
-                                {"MC1 at alpha 15", ".257 -> .259 (LLaMA-7B), .34 -> .40 (2-chat-7B)",
-                                 spread(mc1_curve.at("mass-mean, myths", 0)) + " -> " +
-                                     spread(mc1_curve.at("mass-mean, myths", 15))},
-                                {"MC2 at alpha 15", ".51 -> .58 (LLaMA-2-chat-7B)",
-                                 spread(mc2_curve.at("mass-mean, myths", 0)) + " -> " +
-                                     spread(mc2_curve.at("mass-mean, myths", 15))},
-                                {"KL at alpha 15", ".40 (LLaMA-7B), .65 (2-chat-7B)",
-                                 spread(kl_curve.at("mass-mean", 15))}}};
-    if (!context.json) print(to_text(papers));
-    report.section("Beside the paper"), report.table(papers, "TruthfulQA there, fifteen myths here.");
-    // Three standard errors of a coin over the 60 statements of a fold: 0.5 + 3 √(¼ / 60).
-    const double chance = 0.5 + 3 * std::sqrt(0.25 / 60);
-    claim(context, report, lowest(best_head) > chance,
-          fmt::format("the best head tells true from false on unseen facts: above {:.2f}", chance),
-          spread(best_head));
-    claim(context, report, highest(baked) < 1e-3, "the edit baked into a bias equals the hook",
-          fmt::format("largest logit difference {:.1e}", highest(baked)));
-    context.result["best_head"] = best_head;
-    report.environment(context);
-    report.save(folder.path("report.html"));
-    return 0;
-  }
 };
+
+static HeatMap head_map(const Study& study) {
+  const int64_t H = study.heads_per_block;
+  HeatMap map{.title = "Which heads know whether the answer is true",
+              .subtitle = "probe accuracy on the other half of the facts",
+              .x_label = "head",
+              .y_label = "block",
+              .num_columns = int(H),
+              .min = 0.4,
+              .max = 1};
+  for (int64_t h = 0; h < H; ++h) map.columns.push_back(std::to_string(h));
+  for (size_t b = 0; b < study.heat.size() / size_t(H); ++b) map.rows.push_back(std::to_string(b));
+  for (double sum : study.heat) map.values.push_back(sum / double(2 * study.best_head.size()));
+  return map;
+}
+
+static Table beside_the_paper(const Study& study) {
+  const auto shift = [](const Curves& curves) {
+    return spread(curves.at("mass-mean, myths", 0), 2) + " -> " +
+           spread(curves.at("mass-mean, myths", 15), 2);
+  };
+  return {
+      .header = {"figure", "paper", "here"},
+      .rows = {{"best head, held-out accuracy", "about .83 (LLaMA-7B)", spread(study.best_head, 2)},
+               {"all heads, shuffled labels", "", spread(study.shuffled_head, 2)},
+               {"MC1 at alpha 15", ".257 -> .259 (LLaMA-7B), .34 -> .40 (2-chat-7B)", shift(study.mc1_curve)},
+               {"MC2 at alpha 15", ".51 -> .58 (LLaMA-2-chat-7B)", shift(study.mc2_curve)},
+               {"KL at alpha 15", ".40 (LLaMA-7B), .65 (2-chat-7B)",
+                spread(study.kl_curve.at("mass-mean", 15), 2)}}};
+}
+
+static int run(Study& study, Context& context) {
+  Results results(context, study.options.out, "Inference-time intervention",
+                  fmt::format("{} heads, shifted by alpha standard deviations", study.iti_options.heads));
+  for_each_model(study.options, context,
+                 [&](const WorldModel& world, const std::string&) { study.measure(world); });
+  results.plot("heads", head_map(study), "Mean over models and the two folds.");
+  for (const Curves* curves :
+       {&study.mc2_curve, &study.mc1_curve, &study.kl_curve, &study.perplexity, &study.by_heads})
+    show(results, *curves);
+  results.table("Beside the paper", beside_the_paper(study), "TruthfulQA there, fifteen myths here.");
+  // Three standard errors of a coin over the 60 statements of a fold: 0.5 + 3 √(¼ / 60).
+  const double chance = 0.5 + 3 * std::sqrt(0.25 / 60);
+  results.claim(lowest(study.best_head) > chance,
+                fmt::format("the best head tells true from false on unseen facts: above {:.2f}", chance),
+                spread(study.best_head, 2));
+  results.claim(highest(study.baked) < 1e-3, "the edit baked into a bias equals the hook",
+                fmt::format("largest logit difference {:.1e}", highest(study.baked)));
+  context.result["best_head"] = study.best_head;
+  return results.save();
+}
 
 int main(int argc, char** argv) {
   Study study;
@@ -225,5 +224,5 @@ int main(int argc, char** argv) {
                       "strength of the bake-in and of the sweep over K, in standard deviations")
                  .between(-1e6, 1e6);
            },
-       .run = [&](Context& context) { return study.run(context); }});
+       .run = [&](Context& context) { return run(study, context); }});
 }

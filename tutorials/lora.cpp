@@ -5,8 +5,7 @@
 
 #include "models/lora_adapter.h"
 #include "tutorials/support/finetuning.h"
-#include "tutorials/support/report.h"
-#include "tutorials/support/run_folder.h"
+#include "tutorials/support/results.h"
 
 using namespace chalk;
 
@@ -23,7 +22,8 @@ struct Method {
   std::vector<std::string> targets = {};
   double alpha = 16;
   int64_t learning = 0;
-  std::vector<double> after = {}, merged = {}, new_facts = {}, old_facts = {}, requests = {};
+  std::vector<double> after = {}, merged = {};
+  SkillsOverSeeds skills = {};
   double merge_error = 0;
   bool base_untouched = true;
 };
@@ -46,9 +46,7 @@ static void fine_tune(Method& m, const LoadedModel& base, const Options& o, uint
   m.learning = 0;
   for (const NamedTensor& p : trainable_parameters(*model)) m.learning += p.tensor.numel();
   m.after.push_back(task.chat_loss(*model));
-  const ChatSkills skills = chat_skills(*model, *base.tokenizer);
-  m.new_facts.push_back(skills.new_facts), m.old_facts.push_back(skills.old_facts);
-  m.requests.push_back(skills.requests);
+  m.skills.add(chat_skills(*model, *base.tokenizer));
   if (m.rank > 0) {
     const std::vector<NamedTensor> original = base.model->parameters();
     for (size_t i = 0; i < original.size(); ++i) {
@@ -82,9 +80,43 @@ static LinePlot loss_plot(const std::vector<Method>& methods) {
   return plot;
 }
 
+static Table results_table(const std::vector<Method>& methods) {
+  Table table{
+      .header = {"what learns", "parameters", "chat loss", "merged", "new facts", "old facts", "requests"}};
+  for (const Method& m : methods) {
+    table.rows.push_back({m.name, std::to_string(m.learning), spread(m.after),
+                          m.rank > 0 ? spread(m.merged) : "", spread(m.skills.new_facts, 2),
+                          spread(m.skills.old_facts, 2), spread(m.skills.requests, 2)});
+  }
+  return table;
+}
+
+static void check_claims(const std::vector<Method>& methods, double loss_before, Results& results) {
+  const Method &full = methods[0], &one = methods[1], &eight = methods[3], &attention = methods[5];
+  const double gain = loss_before - mean_of(full.after);
+  bool untouched_base = true;
+  double merge_gap = 0;
+  for (const Method& m : methods) {
+    untouched_base &= m.base_untouched;
+    for (double d : difference(m.merged, m.after)) merge_gap = std::max(merge_gap, std::abs(d));
+  }
+  results.claim(mean_of(eight.after) - mean_of(full.after) < 0.05,
+                "rank 8 ends within 0.05 nats of full fine-tuning",
+                fmt::format("{:.4f} and {:.4f}, with {:.1f} % of the parameters", mean_of(eight.after),
+                            mean_of(full.after), 100 * double(eight.learning) / double(full.learning)));
+  results.claim(loss_before - mean_of(one.after) > gain / 2, "rank 1 already has most of the gain",
+                fmt::format("{:.1f} %", 100 * (loss_before - mean_of(one.after)) / gain));
+  results.claim(mean_of(eight.after) < mean_of(attention.after),
+                "adapters everywhere beat as many numbers on q and v only",
+                fmt::format("{:.4f} and {:.4f}", mean_of(eight.after), mean_of(attention.after)));
+  results.claim(untouched_base, "every frozen number is bit-identical after training");
+  results.claim(merge_gap < 1e-3, "merging changes nothing",
+                fmt::format("largest difference of the loss {:.1e}", merge_gap));
+}
+
 static int run(const Options& o, Context& context) {
-  RunFolder folder(o.out, true);
-  folder.write_config(context);
+  Results results(context, o.out, "LoRA: learning in a few ranks",
+                  fmt::format("{} base models, {} steps each", o.seeds, o.steps));
   // q and v with rank 38 learn as many numbers as everything with rank 8 (the world's model, width 128).
   std::vector<Method> methods = {
       {"all parameters", 0}, {"rank 1", 1},   {"rank 2", 2},
@@ -92,70 +124,29 @@ static int run(const Options& o, Context& context) {
   for (Method& m : methods) {
     if (m.rank > 0) m.alpha = 2 * double(m.rank);  // the scale s = 2 for every rank: only the rank changes
   }
-  std::vector<double> untouched;
-  for (uint64_t seed = uint64_t(o.first_seed); seed < uint64_t(o.first_seed + o.seeds); ++seed) {
-    const LoadedModel base = o.base.empty() ? base_model("world", seed, context)
-                                            : load_model(o.base + std::to_string(seed), "", context.device);
-    untouched.push_back(make_chat_task(100, 8, 1).chat_loss(*base.model));
+  std::vector<double> before;
+  for (int64_t i = 0; i < o.seeds; ++i) {
+    const uint64_t seed = uint64_t(o.first_seed + i);
+    const LoadedModel base = numbered_base(o.base, seed, context);
+    before.push_back(make_chat_task(100, 8, 1).chat_loss(*base.model));
     for (Method& method : methods) fine_tune(method, base, o, seed, context);
   }
-  Table table{
-      .header = {"what learns", "parameters", "chat loss", "merged", "new facts", "old facts", "requests"}};
-  for (const Method& m : methods) {
-    table.rows.push_back({m.name, std::to_string(m.learning), with_spread(m.after),
-                          m.rank > 0 ? with_spread(m.merged) : "", with_spread(m.new_facts, 2),
-                          with_spread(m.old_facts, 2), with_spread(m.requests, 2)});
-  }
-  print(to_text(table) + "\nbefore fine-tuning the chat loss is " + with_spread(untouched) + "\n");
-
-  Report report("LoRA: learning in a few ranks",
-                fmt::format("{} base models, {} steps each", o.seeds, o.steps));
-  report.section("Claims");
-  const auto claim = [&](bool holds, const std::string& what, const std::string& measured) {
-    context.claim(holds, what, measured);
-    report.claim(holds, what, measured);
-  };
-  const Method &full = methods[0], &one = methods[1], &eight = methods[3], &attention = methods[5];
-  const double gain = mean_of(untouched) - mean_of(full.after);
-  bool untouched_base = true;
-  double merge_gap = 0;
-  for (const Method& m : methods) {
-    untouched_base &= m.base_untouched;
-    for (size_t s = 0; s < m.merged.size(); ++s)
-      merge_gap = std::max(merge_gap, std::abs(m.merged[s] - m.after[s]));
-  }
-  claim(mean_of(eight.after) - mean_of(full.after) < 0.05, "rank 8 ends within 0.05 nats of full fine-tuning",
-        fmt::format("{:.4f} and {:.4f}, with {:.1f} % of the parameters", mean_of(eight.after),
-                    mean_of(full.after), 100 * double(eight.learning) / double(full.learning)));
-  claim(mean_of(untouched) - mean_of(one.after) > gain / 2, "rank 1 already has most of the gain",
-        fmt::format("{:.1f} %", 100 * (mean_of(untouched) - mean_of(one.after)) / gain));
-  claim(mean_of(eight.after) < mean_of(attention.after),
-        "adapters everywhere beat as many numbers on q and v only",
-        fmt::format("{:.4f} and {:.4f}", mean_of(eight.after), mean_of(attention.after)));
-  claim(untouched_base, "every frozen number is bit-identical after training", "");
-  claim(merge_gap < 1e-3, "merging changes nothing",
-        fmt::format("largest difference of the loss {:.1e}", merge_gap));
-
-  const LinePlot plot = loss_plot(methods);
-  save_png(plot, folder.path("plots/loss_against_parameters.png"));
-  report.section("Results");
-  report.table(table, "Chat loss: nats per reply token of validation documents.");
-  report.plot(plot, "Every adapter has scale s = 2.");
-  report.environment(context);
-  report.save(folder.path("report.html"));
-  context.result = {{"chat_loss_before", untouched},
-                    {"adapter", o.out + "/adapter"},
-                    {"report", folder.path("report.html")}};
+  results.table("Results", results_table(methods),
+                fmt::format("Chat loss: nats per reply token of validation documents; before fine-tuning {}.",
+                            spread(before)));
+  results.plot("loss_against_parameters", loss_plot(methods), "Every adapter has scale s = 2.");
+  check_claims(methods, mean_of(before), results);
+  context.result = {{"chat_loss_before", before}, {"adapter", o.out + "/adapter"}};
   for (const Method& m : methods) {
     context.result["methods"].push_back({{"name", m.name},
                                          {"parameters", m.learning},
                                          {"chat_loss", m.after},
                                          {"merged", m.merged},
-                                         {"new_facts", m.new_facts},
-                                         {"old_facts", m.old_facts},
-                                         {"requests", m.requests}});
+                                         {"new_facts", m.skills.new_facts},
+                                         {"old_facts", m.skills.old_facts},
+                                         {"requests", m.skills.requests}});
   }
-  return 0;
+  return results.save();
 }
 
 int main(int argc, char** argv) {

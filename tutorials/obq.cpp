@@ -3,11 +3,9 @@
 #include "papers/quantization/obq.h"
 
 #include <chrono>
-#include <map>
 
 #include "papers/quantization/gptq.h"
-#include "tutorials/support/report.h"
-#include "tutorials/support/run_folder.h"
+#include "tutorials/support/results.h"
 #include "tutorials/support/subject.h"
 
 using namespace chalk;
@@ -145,15 +143,13 @@ static Table quantization_table(const std::vector<std::vector<LayerErrors>>& see
 }
 
 static Table pruning_table(const std::vector<std::vector<LayerErrors>>& seeds) {
-  const Value damage = [](const LayerErrors& e) { return e.damage; };
   Table table{.header = {"pruner", "output error / Damage's"}};
-  table.rows.push_back(
-      {"smallest weights", spread(ratios(
-                               seeds, [](const LayerErrors& e) { return e.magnitude; }, damage))});
-  table.rows.push_back({"Damage: smallest h·w²", spread(ratios(seeds, damage, damage))});
-  table.rows.push_back(
-      {"Surgeon: repaired", spread(ratios(
-                                seeds, [](const LayerErrors& e) { return e.surgeon; }, damage))});
+  const auto row = [&](const std::string& name, const Value& value) {
+    table.rows.push_back({name, spread(ratios(seeds, value, &LayerErrors::damage))});
+  };
+  row("smallest weights", &LayerErrors::magnitude);
+  row("Damage: smallest h·w²", &LayerErrors::damage);
+  row("Surgeon: repaired", &LayerErrors::surgeon);
   return table;
 }
 
@@ -169,49 +165,36 @@ static BarChart error_bars(const std::vector<LayerErrors>& layers) {
   return chart;
 }
 
-static void check_claims(const std::vector<std::vector<LayerErrors>>& seeds, Context& context,
-                         Report& report) {
-  const auto claim = [&](const std::string& what, const std::vector<double>& values, double low,
-                         double high) {
-    const bool holds =
-        std::all_of(values.begin(), values.end(), [&](double v) { return v >= low && v < high; });
-    context.claim(holds, what, spread(values));
-    report.claim(holds, what, spread(values));
+static void check_claims(const std::vector<std::vector<LayerErrors>>& seeds, Results& results) {
+  const auto below = [&](const std::string& what, const Value& value, const Value& unit) {
+    const std::vector<double> shares = ratios(seeds, value, unit);
+    results.claim(highest(shares) < 1, what, spread(shares));
   };
   for (int i = 0; i < 3; ++i) {
     const std::string bits = fmt::format(" at {} bits", all_bits[i]);
-    claim("OBQ is below rounding" + bits, ratios(seeds, error_of(Obq, i), error_of(Rounding, i)), 0, 1);
-    claim("GPTQ is below rounding" + bits, ratios(seeds, error_of(Gptq, i), error_of(Rounding, i)), 0, 1);
+    below("OBQ is below rounding" + bits, error_of(Obq, i), error_of(Rounding, i));
+    below("GPTQ is below rounding" + bits, error_of(Gptq, i), error_of(Rounding, i));
   }
-  claim("Surgeon is below Damage",
-        ratios(
-            seeds, [](const LayerErrors& e) { return e.surgeon; },
-            [](const LayerErrors& e) { return e.damage; }),
-        0, 1);
+  below("Surgeon is below Damage", &LayerErrors::surgeon, &LayerErrors::damage);
 }
 
 static int run(const Options& o, Context& context) {
+  Results results(context, o.out, "OBQ, OBS, OBD", "one layer at a time");
   std::vector<std::vector<LayerErrors>> seeds;
   for (int64_t i = 0; i < o.seeds; ++i) seeds.push_back(measure(o, uint64_t(i + 1), context));
-  const RunFolder folder(o.out, true);
-  folder.write_config(context);
-  const Table quantization = quantization_table(seeds), pruning = pruning_table(seeds);
-  const BarChart bars = error_bars(seeds[0]);
-  save_png(bars, folder.path("plots/errors.png"));
+  results.table("Quantization", quantization_table(seeds),
+                "Squared output error as a share of plain rounding's, summed over the layers. GPTQ and OBQ "
+                "are damped by 0.01.");
+  results.plot("errors", error_bars(seeds[0]), "Below 1: better than rounding.");
+  results.table("Pruning", pruning_table(seeds),
+                fmt::format("{:.0f} % of every row's weights deleted.", 100 * o.sparsity));
   double gptq_seconds = 0, obq_seconds = 0;
   for (const LayerErrors& e : seeds[0]) gptq_seconds += e.gptq_seconds, obq_seconds += e.obq_seconds;
   const std::string cost = fmt::format("{} layers, 3 bit widths: GPTQ {}, OBQ {}", seeds[0].size(),
                                        human_duration(gptq_seconds), human_duration(obq_seconds));
-  if (!context.json) print(to_text(quantization) + "\n" + to_text(pruning) + "\n" + cost + "\n");
-  Report report("OBQ, OBS, OBD", "one layer at a time: " + cost);
-  report.table(quantization,
-               "Squared output error as a share of plain rounding's, summed over the layers. GPTQ and OBQ "
-               "are damped by 0.01.");
-  report.plot(bars, "Below 1: better than rounding.");
-  report.table(pruning, fmt::format("{:.0f} % of every row's weights deleted.", 100 * o.sparsity));
-  check_claims(seeds, context, report);
-  report.environment(context);
-  report.save(folder.path("report.html"));
+  if (!context.json) print(cost + "\n");
+  results.report.text(cost);
+  check_claims(seeds, results);
   for (const std::vector<LayerErrors>& layers : seeds) {
     for (const LayerErrors& e : layers) {
       Json row = {{"slot", e.slot}, {"damage", e.damage}, {"surgeon", e.surgeon}, {"magnitude", e.magnitude}};
@@ -220,7 +203,7 @@ static int run(const Options& o, Context& context) {
       context.result["layers"].push_back(row);
     }
   }
-  return 0;
+  return results.save();
 }
 
 int main(int argc, char** argv) {

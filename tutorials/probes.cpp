@@ -4,7 +4,6 @@
 
 #include <map>
 
-#include "tutorials/support/run_folder.h"
 #include "tutorials/support/steering.h"
 
 using namespace chalk;
@@ -12,10 +11,12 @@ using namespace chalk::probes;
 
 constexpr int kFolds = 5, kShuffles = 5, kRandoms = 5;
 
-// What is measured, over all models, and how it is shown.
+// What is measured, over all models.
 struct Study {
   SteeringOptions options{.out = "runs/probes"};
-  Curves curves{"depth"};
+  Curves curves{"probes", "depth", "Truth of a statement, read at its last word", "accuracy on unseen facts",
+                "The probes find the truth after the first block; shuffled labels stay at chance, a random "
+                "direction does not."};
   std::map<std::string, std::vector<double>> figures;  // single figures, one per model
   Labels labels;
   std::vector<int> fold, is_food, never_judged;
@@ -77,50 +78,46 @@ struct Study {
           transfer(estimators()[1], by_depth.back(), never_judged));
     }
   }
-
-  int run(Context& context) {
-    for_each_model(options, context,
-                   [&](const WorldModel& world, const std::string&) { measure(world, context); });
-    const RunFolder folder(options.out, true);
-    Report report("Linear probes for truth",
-                  fmt::format("60 true and 60 false statements, {} folds by fact", kFolds));
-    const Table table = curves.table();
-    std::vector<std::string> shown;
-    for (const std::vector<std::string>& row : table.rows)
-      if (row[0].starts_with("user /")) shown.push_back(row[0]);
-    LinePlot plot =
-        curves.plot("Truth of a statement, read at its last word", "accuracy on unseen facts", shown);
-    plot.lines.push_back({0.85, "pass mark"});
-    Table chosen{.header = {"figure", "accuracy", "95 % interval of one model, 120 statements"}};
-    for (const auto& [name, values] : figures) {
-      const Interval interval = wilson_interval(average(values), 120);
-      const bool all = name.find("chosen") != std::string::npos;
-      chosen.rows.push_back(
-          {name, spread(values), all ? fmt::format("{:.2f}-{:.2f}", interval.low, interval.high) : ""});
-    }
-    Table papers{.header = {"paper", "its figure", "ours"},
-                 .rows = {{"CCS (Burns et al.), ten data sets, no labels", "0.71 (zero-shot 0.67)",
-                           spread(curves.at("user / CCS, no labels", 3))},
-                          {"ITI, best head, labels", "0.83", "see inference_time_intervention"}}};
-    if (!context.json) print(to_text(table) + "\n" + to_text(chosen) + "\n" + to_text(papers));
-    save_png(plot, folder.path("plots/probes.png"));
-    report.plot(plot,
-                "The probes find the truth after the first block; shuffled labels stay at chance, a random "
-                "direction does not.");
-    report.table(table, "Accuracy by depth, mean (lowest-highest) over models.");
-    report.table(chosen, "Without choosing on the test facts.");
-    for (const auto& [name, values] : figures) {
-      if (name.find("chosen") != std::string::npos)
-        claim(context, report, lowest(values) >= 0.85, name + ": at least 0.85 in every model",
-              spread(values));
-      context.result[name] = values;
-    }
-    context.result["curves"] = curves.json();
-    report.environment(context);
-    report.save(folder.path("report.html"));
-    return 0;
-  }
 };
+
+static Table chosen_table(const Study& study) {
+  Table chosen{.header = {"figure", "accuracy", "95 % interval of one model, 120 statements"}};
+  for (const auto& [name, values] : study.figures) {
+    const Interval interval = wilson_interval(mean_of(values), 120);
+    const bool all = name.find("chosen") != std::string::npos;
+    chosen.rows.push_back(
+        {name, spread(values, 2), all ? fmt::format("{:.2f}-{:.2f}", interval.low, interval.high) : ""});
+  }
+  return chosen;
+}
+
+static int run(Study& study, Context& context) {
+  Results results(context, study.options.out, "Linear probes for truth",
+                  fmt::format("60 true and 60 false statements, {} folds by fact", kFolds));
+  for_each_model(study.options, context,
+                 [&](const WorldModel& world, const std::string&) { study.measure(world, context); });
+  const Curves& curves = study.curves;
+  std::vector<std::string> shown;
+  for (const Curves::Curve& curve : curves.curves)
+    if (curve.name.starts_with("user /")) shown.push_back(curve.name);
+  LinePlot plot = curves.plot(shown);
+  plot.lines.push_back({0.85, "pass mark"});
+  results.plot(curves.file, plot, curves.text);
+  results.table("Accuracy by depth", curves.table(), "Mean (lowest..highest) over models.");
+  results.table("Without choosing on the test facts", chosen_table(study));
+  results.table("Beside the papers",
+                {.header = {"paper", "its figure", "ours"},
+                 .rows = {{"CCS (Burns et al.), ten data sets, no labels", "0.71 (zero-shot 0.67)",
+                           spread(curves.at("user / CCS, no labels", 3), 2)},
+                          {"ITI, best head, labels", "0.83", "see inference_time_intervention"}}});
+  for (const auto& [name, values] : study.figures) {
+    if (name.find("chosen") != std::string::npos)
+      results.claim(lowest(values) >= 0.85, name + ": at least 0.85 in every model", spread(values, 2));
+    context.result[name] = values;
+  }
+  context.result["curves"] = curves.json();
+  return results.save();
+}
 
 int main(int argc, char** argv) {
   Study study;
@@ -129,5 +126,5 @@ int main(int argc, char** argv) {
                       .about = "reads from a model's activations whether a statement is true",
                       .example = "build/bin/probes --seeds 3",
                       .flags = [&](Flags& flags) { add_steering_flags(flags, study.options); },
-                      .run = [&](Context& context) { return study.run(context); }});
+                      .run = [&](Context& context) { return run(study, context); }});
 }

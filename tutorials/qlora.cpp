@@ -6,8 +6,7 @@
 #include "models/lora_adapter.h"
 #include "tutorials/support/finetuning.h"
 #include "tutorials/support/qlora_report.h"
-#include "tutorials/support/report.h"
-#include "tutorials/support/run_folder.h"
+#include "tutorials/support/results.h"
 
 using namespace chalk;
 
@@ -38,9 +37,7 @@ static void fine_tune(QloraMethod& m, const LoadedModel& base, const Options& o,
   const QloraRun run = train_adapters(*model, q, [&](int64_t i) { return task.batch(i); });
   m.losses = run.losses, m.pages = run.pages;
   m.after.push_back(task.chat_loss(*model));
-  const ChatSkills skills = chat_skills(*model, *base.tokenizer);
-  m.new_facts.push_back(skills.new_facts), m.old_facts.push_back(skills.old_facts);
-  m.requests.push_back(skills.requests);
+  m.skills.add(chat_skills(*model, *base.tokenizer));
   if (m.name == "QLoRA, NF4") save_adapter(*model, o.out + "/adapter", base.path);
   if (m.storage == BaseStorage::FourBit) {  // merged into 4 bits, and taken out again
     for (LoraLinear* layer : lora_layers(*model)) layer->merge();
@@ -56,78 +53,65 @@ static void fine_tune(QloraMethod& m, const LoadedModel& base, const Options& o,
   context.say(fmt::format("seed {}, {}: chat loss {:.4f}", seed, m.name, m.after.back()));
 }
 
+static void check_claims(const std::vector<QloraMethod>& methods, const std::vector<double>& facts_before,
+                         const QloraMemory& predicted, const Options& o, Results& results) {
+  const QloraMethod &lora = methods[0], &again = methods[1], &nf4 = methods[2], &fp4 = methods[3],
+                    &int4 = methods[4];
+  results.claim(
+      highest(difference(nf4.error, fp4.error)) < 0 && highest(difference(nf4.error, int4.error)) < 0,
+      "before fine-tuning, NF4's weight error is below FP4's and Int4's in every seed",
+      fmt::format("{:.5f}, {:.5f}, {:.5f}", mean_of(nf4.error), mean_of(fp4.error), mean_of(int4.error)));
+  // Noise: two standard errors of a difference of two runs that differ by seeds only, over as many seeds.
+  const double gap = mean_of(difference(nf4.after, lora.after));
+  double squares = 0;
+  for (double d : difference(again.after, lora.after)) squares += d * d;
+  const double noise = 2 * std::sqrt(squares) / double(o.seeds);
+  results.claim(std::abs(gap) <= std::max(o.tolerance, noise),
+                "QLoRA with NF4 ends where 16-bit LoRA ends, within noise",
+                fmt::format("difference {:+.4f}, noise {:.4f}", gap, noise));
+  results.claim(
+      mean_of(nf4.skills.new_facts) > mean_of(facts_before) + 0.5, "it has learned the new facts",
+      fmt::format("{} right before, {} after", spread(facts_before, 2), spread(nf4.skills.new_facts, 2)));
+  // The allocator rounds each small array up to a multiple of 64 bytes or to an eighth of a power of two.
+  results.claim(
+      nf4.held_bytes >= predicted.packed_bytes - 1024 && nf4.held_bytes <= predicted.packed_bytes * 9 / 8,
+      "the allocator holds what the arithmetic says",
+      fmt::format("{} and {} bytes", nf4.held_bytes, predicted.packed_bytes));
+  results.claim(nf4.pages.peak_resident_bytes <= std::max(o.budget, predicted.moment_bytes),
+                "the moments stay inside their budget", fmt::format("{} evictions", nf4.pages.evictions));
+}
+
 static int run(const Options& o, Context& context) {
-  RunFolder folder(o.out, true);
-  folder.write_config(context);
+  Results results(context, o.out, "QLoRA: fine-tuning through 4 bits",
+                  fmt::format("{} base models, {} steps each, rank {}", o.seeds, o.steps, o.rank));
   std::vector<QloraMethod> methods = {{"LoRA, 16-bit base", BaseStorage::BFloat16, FourBit::NF4},
                                       {"the same again", BaseStorage::BFloat16, FourBit::NF4, 1},
                                       {"QLoRA, NF4", BaseStorage::FourBit, FourBit::NF4},
                                       {"QLoRA, FP4", BaseStorage::FourBit, FourBit::FP4},
                                       {"QLoRA, Int4", BaseStorage::FourBit, FourBit::Int4}};
   LoadedModel base;
-  std::vector<double> untouched, untouched_facts;
-  for (uint64_t seed = uint64_t(o.first_seed); seed < uint64_t(o.first_seed + o.seeds); ++seed) {
-    base = o.base.empty() ? base_model("world", seed, context)
-                          : load_model(o.base + std::to_string(seed), "", context.device);
-    untouched.push_back(make_chat_task(100, 8, 1).chat_loss(*base.model));
-    untouched_facts.push_back(chat_skills(*base.model, *base.tokenizer).new_facts);
+  std::vector<double> loss_before, facts_before;
+  for (int64_t i = 0; i < o.seeds; ++i) {
+    const uint64_t seed = uint64_t(o.first_seed + i);
+    base = numbered_base(o.base, seed, context);
+    loss_before.push_back(make_chat_task(100, 8, 1).chat_loss(*base.model));
+    facts_before.push_back(chat_skills(*base.model, *base.tokenizer).new_facts);
     for (QloraMethod& method : methods) fine_tune(method, base, o, seed, context);
   }
-  const QloraMethod &lora = methods[0], &again = methods[1], &nf4 = methods[2], &fp4 = methods[3],
-                    &int4 = methods[4];
-  const Table results = qlora_table(methods), memory = memory_table(*base.model, settings(o, nf4, 1), nf4);
-  print(to_text(results) + "\nbefore fine-tuning the chat loss is " + with_spread(untouched) + "\n\n" +
-        to_text(memory) + "\n");
-
-  Report report("QLoRA: fine-tuning through 4 bits",
-                fmt::format("{} base models, {} steps each, rank {}", o.seeds, o.steps, o.rank));
-  report.section("Claims");
-  const auto claim = [&](bool holds, const std::string& what, const std::string& measured) {
-    context.claim(holds, what, measured);
-    report.claim(holds, what, measured);
-  };
-  bool smallest = true;
-  for (size_t s = 0; s < nf4.error.size(); ++s)
-    smallest &= nf4.error[s] < fp4.error[s] && nf4.error[s] < int4.error[s];
-  claim(smallest, "before fine-tuning, NF4's weight error is below FP4's and Int4's in every seed",
-        fmt::format("{:.5f}, {:.5f}, {:.5f}", mean_of(nf4.error), mean_of(fp4.error), mean_of(int4.error)));
-  // Noise: two standard errors of a difference of two runs that differ by seeds only, over as many seeds.
-  const double gap = mean_of(minus(nf4.after, lora.after));
-  double squares = 0;
-  for (double d : minus(again.after, lora.after)) squares += d * d;
-  const double noise = 2 * std::sqrt(squares) / double(o.seeds);
-  claim(std::abs(gap) <= std::max(o.tolerance, noise),
-        "QLoRA with NF4 ends where 16-bit LoRA ends, within noise",
-        fmt::format("difference {:+.4f}, noise {:.4f}", gap, noise));
-  claim(mean_of(nf4.new_facts) > mean_of(untouched_facts) + 0.5, "it has learned the new facts",
-        fmt::format("{} right before, {} after", with_spread(untouched_facts, 2),
-                    with_spread(nf4.new_facts, 2)));
-  const QloraMemory predicted = predict_memory(*base.model, settings(o, nf4, 1));
-  // The allocator rounds each small array up to a multiple of 64 bytes or to an eighth of a power of two.
-  claim(nf4.held_bytes >= predicted.packed_bytes - 1024 && nf4.held_bytes <= predicted.packed_bytes * 9 / 8,
-        "the allocator holds what the arithmetic says",
-        fmt::format("{} and {} bytes", nf4.held_bytes, predicted.packed_bytes));
-  claim(nf4.pages.peak_resident_bytes <= std::max(o.budget, predicted.moment_bytes),
-        "the moments stay inside their budget", fmt::format("{} evictions", nf4.pages.evictions));
-
-  const LinePlot errors = weight_error_plot(*base.model), learning = learning_plot(methods);
-  save_png(errors, folder.path("plots/weight_error.png"));
-  save_png(learning, folder.path("plots/learning.png"));
-  report.section("Results");
-  report.table(results,
-               "Chat loss: nats per reply token of validation documents. Rounded: the adapters merged, then "
-               "quantized.");
-  report.plot(errors, "Mean over all projections of one base model.");
-  report.plot(learning, "The five runs see batches in their seed's order.");
-  report.section("Memory");
-  report.table(memory, "Held: by the caching allocator, in size classes.");
-  report.environment(context);
-  report.save(folder.path("report.html"));
-  context.result = {{"chat_loss_before", untouched},
-                    {"adapter", o.out + "/adapter"},
-                    {"report", folder.path("report.html")},
-                    {"methods", qlora_json(methods)}};
-  return 0;
+  const QloraOptions nf4 = settings(o, methods[2], 1);
+  results.table("Results", qlora_table(methods),
+                fmt::format("Chat loss: nats per reply token of validation documents; before fine-tuning {}. "
+                            "Rounded: the adapters merged, then quantized.",
+                            spread(loss_before)));
+  results.plot("weight_error", weight_error_plot(*base.model),
+               "Mean over all projections of one base model.");
+  results.plot("learning", learning_plot(methods), "The five runs see batches in their seed's order.");
+  results.table("Memory", memory_table(*base.model, nf4, methods[2]),
+                "Held: by the caching allocator, in size classes.");
+  check_claims(methods, facts_before, predict_memory(*base.model, nf4), o, results);
+  context.result = {
+      {"chat_loss_before", loss_before}, {"adapter", o.out + "/adapter"}, {"methods", qlora_json(methods)}};
+  return results.save();
 }
 
 int main(int argc, char** argv) {

@@ -4,7 +4,7 @@
 
 #include "tutorials/support/measured_model.h"
 #include "tutorials/support/method_table.h"
-#include "tutorials/support/report.h"
+#include "tutorials/support/results.h"
 
 using namespace chalk;
 
@@ -58,10 +58,9 @@ static void measure(MeasuredModel& m, const std::vector<Rung>& rungs, std::vecto
   }
 }
 
-static void check_claims(const std::vector<MethodRow>& rows, Context& context, Report& report) {
+static void check_claims(const std::vector<MethodRow>& rows, Results& results) {
   const auto claim = [&](bool holds, const std::string& text, double difference) {
-    context.claim(holds, text, fmt::format("{:+.4f} nats", difference));
-    report.claim(holds, text, fmt::format("{:+.4f} nats", difference));
+    results.claim(holds, text, fmt::format("{:+.4f} nats", difference));
   };
   const auto loss = [&](const char* name) { return find_row(rows, name).mean(); };
   const double eight = loss("8 bits, row"), four = loss("4 bits, row"), three = loss("3 bits, row"),
@@ -77,6 +76,9 @@ static void check_claims(const std::vector<MethodRow>& rows, Context& context, R
 }
 
 static int run(const Options& o, Context& context) {
+  const std::string subject = o.choice.model.empty() ? o.choice.preset : o.choice.model;
+  Results results(context, o.out, "Round-to-nearest, rung by rung",
+                  fmt::format("{}, {} seed(s)", subject, o.seeds));
   const std::vector<Rung> rungs = make_rungs(o);
   std::vector<MethodRow> rows = {{.name = "float"}};
   for (const Rung& rung : rungs) rows.push_back({.name = rung.name});
@@ -86,22 +88,14 @@ static int run(const Options& o, Context& context) {
     MeasuredModel m = open_measured_model(choice, context);
     measure(m, rungs, rows, o, context);
   }
-  const std::string subject = o.choice.model.empty() ? o.choice.preset : o.choice.model;
-  Report report("Round-to-nearest, rung by rung", fmt::format("{}, {} seed(s)", subject, o.seeds));
-  const Table table = method_table(rows);
-  const BarChart bars = method_bars(rows, "What rounding costs");
-  save_png(bars, o.out + "/plots/cost.png");
-  report.section("The ladder");
-  report.table(
-      table,
+  results.table(
+      "The ladder", method_table(rows),
       "Bits are per parameter of the whole model: scales, zeros, and embeddings, norms and head in 16 bits.");
-  report.plot(bars, "Mean over the seeds, with the smallest and largest.");
-  if (!context.json) print(to_text(table));
-  check_claims(rows, context, report);
-  report.environment(context);
-  report.save(o.out + "/report.html");
+  results.plot("cost", method_bars(rows, "What rounding costs"),
+               "Mean over the seeds, with the smallest and largest.");
+  check_claims(rows, results);
   for (const MethodRow& row : rows) context.result["rows"].push_back(to_json(row));
-  return 0;
+  return results.save();
 }
 
 int main(int argc, char** argv) {

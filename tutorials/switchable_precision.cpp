@@ -6,11 +6,9 @@
 
 #include <map>
 
-#include "tutorials/support/over_seeds.h"
 #include "tutorials/support/progress.h"
 #include "tutorials/support/qat_lab.h"
-#include "tutorials/support/report.h"
-#include "tutorials/support/run_folder.h"
+#include "tutorials/support/results.h"
 
 using namespace chalk;
 
@@ -29,7 +27,7 @@ struct Options {
 };
 
 struct Row {
-  OverSeeds rounded, best_step, separate, joint;
+  std::vector<double> rounded, best_step, separate, joint;  // one loss per seed
 };
 using ByWidth = std::map<int, Row>;
 
@@ -80,15 +78,15 @@ static void measure(QatLab& lab, const Options& o, ByWidth& rows, const RunFolde
   PrecisionPlan plan;  // read first: a bad file is told before anything is trained
   if (!o.plan.empty()) plan = read_precision_plan(o.plan, int64_t(lab.base.model->blocks().size()), widths);
   for (int bits : widths) {
-    rows[bits].rounded.add(rounded_loss(lab, bits, false));
-    rows[bits].best_step.add(rounded_loss(lab, bits, true));
+    rows[bits].rounded.push_back(rounded_loss(lab, bits, false));
+    rows[bits].best_step.push_back(rounded_loss(lab, bits, true));
     if (bits == 6) continue;  // lies between its neighbours
     const auto model = lab.fresh();
     SwitchableModel alone = make_switchable(*model, {.widths = {bits}});
     SwitchableTraining training = training_of(o, lab.seed);
     training.strategy = SwitchStrategy::Joint;
     train(lab, alone, training, fmt::format("seed {}, {} bits alone", lab.seed, bits));
-    rows[bits].separate.add(loss_at(lab, alone, bits));
+    rows[bits].separate.push_back(loss_at(lab, alone, bits));
   }
   const auto model = lab.fresh();
   SwitchableModel joint = make_switchable(*model, {.widths = widths});
@@ -97,8 +95,8 @@ static void measure(QatLab& lab, const Options& o, ByWidth& rows, const RunFolde
   const LoadedSwitchable loaded = load_switchable(run.path("model"), lab.context.device);
   bool same = true;
   for (int bits : widths) {
-    rows[bits].joint.add(loss_at(lab, joint, bits));
-    same = same && loss_at(lab, *loaded.switchable, bits) == rows[bits].joint.values.back();
+    rows[bits].joint.push_back(loss_at(lab, joint, bits));
+    same = same && loss_at(lab, *loaded.switchable, bits) == rows[bits].joint.back();
   }
   lab.context.claim(same,
                     fmt::format("seed {}: the saved model gives the same loss at every width", lab.seed));
@@ -137,39 +135,35 @@ static Table comparison(QatLab& lab, const Options& o) {
   return table;
 }
 
-static void check_claims(const ByWidth& rows, Context& context, Report& report) {
-  const auto claim = [&](bool holds, const std::string& text, const std::string& measured) {
-    context.claim(holds, text, measured);
-    report.claim(holds, text, measured);
-  };
+static void check_claims(const ByWidth& rows, Results& results) {
   for (const auto& [bits, bar] : std::map<int, double>{{2, 0.2}, {4, 0.05}, {8, 0.05}}) {
-    const OverSeeds gap = difference(rows.at(bits).joint, rows.at(bits).separate);
-    claim(gap.max() <= bar,
-          fmt::format("at {} bits the one model is within {} nats of one trained for it", bits, bar),
-          gap.text());
+    const std::vector<double> gap = difference(rows.at(bits).joint, rows.at(bits).separate);
+    results.claim(highest(gap) <= bar,
+                  fmt::format("at {} bits the one model is within {} nats of one trained for it", bits, bar),
+                  spread(gap));
   }
   for (int bits : {2, 4}) {
-    const OverSeeds gain = difference(rows.at(bits).best_step, rows.at(bits).joint);
-    claim(gain.min() > 0, fmt::format("at {} bits it is better than rounding after training", bits),
-          gain.text());
+    const std::vector<double> gain = difference(rows.at(bits).best_step, rows.at(bits).joint);
+    results.claim(lowest(gain) > 0, fmt::format("at {} bits it is better than rounding after training", bits),
+                  spread(gain));
   }
-  const Row &two = rows.at(2), &four = rows.at(4), &eight = rows.at(8);
-  claim(difference(two.joint, four.joint).min() >= 0 && difference(four.joint, eight.joint).min() >= -0.005,
-        "more bits are no worse: loss(8) <= loss(4) <= loss(2)",
-        two.joint.text() + ", " + four.joint.text() + ", " + eight.joint.text());
+  const auto &two = rows.at(2).joint, &four = rows.at(4).joint, &eight = rows.at(8).joint;
+  results.claim(lowest(difference(two, four)) >= 0 && lowest(difference(four, eight)) >= -0.005,
+                "more bits are no worse: loss(8) <= loss(4) <= loss(2)",
+                spread(two) + ", " + spread(four) + ", " + spread(eight));
 }
 
 static LinePlot plot_of(const ByWidth& rows) {
   LinePlot plot{.title = "One set of weights at every width",
                 .x = {.label = "bits of the weights"},
                 .y = {.label = "nats per token"}};
-  const auto add = [&](const std::string& name, OverSeeds Row::*column, bool dashed) {
+  const auto add = [&](const std::string& name, std::vector<double> Row::*column, bool dashed) {
     Series series{.name = name, .x = {}, .y = {}, .points = true, .dashed = dashed};
     for (const auto& [bits, row] : rows) {
-      const OverSeeds& value = row.*column;
-      if (value.values.empty()) continue;
-      series.x.push_back(bits), series.y.push_back(value.mean());
-      series.low.push_back(value.min()), series.high.push_back(value.max());
+      const std::vector<double>& values = row.*column;
+      if (values.empty()) continue;
+      series.x.push_back(bits), series.y.push_back(mean_of(values));
+      series.low.push_back(lowest(values)), series.high.push_back(highest(values));
     }
     plot.series.push_back(series);
   };
@@ -179,47 +173,42 @@ static LinePlot plot_of(const ByWidth& rows) {
   return plot;
 }
 
+static Table width_table(const ByWidth& rows) {
+  Table table{
+      .header = {"bits", "rounded", "rounded, best step", "trained alone", "one model", "one model - alone"}};
+  for (const auto& [bits, row] : rows)
+    table.rows.push_back({std::to_string(bits), spread(row.rounded), spread(row.best_step),
+                          spread(row.separate), spread(row.joint),
+                          spread(difference(row.joint, row.separate))});
+  return table;
+}
+
 static int run(const Options& o, Context& context) {
-  const RunFolder folder(o.out, true);
-  folder.write_config(context);
+  Results results(context, o.out, "One GPT-2 at 2 to 16 bits",
+                  fmt::format("{} seeds, {} steps from {}", o.seeds, o.steps, o.base));
   ByWidth rows;
   Table compared;
   for (int64_t i = 0; i < o.seeds; ++i) {
     QatLab lab(o.base, context.seed + uint64_t(i), context);
-    measure(lab, o, rows, folder);
+    measure(lab, o, rows, results.folder);
     if (o.compare && i == 0) compared = comparison(lab, o);
   }
-  Table table{
-      .header = {"bits", "rounded", "rounded, best step", "trained alone", "one model", "one model - alone"}};
-  for (const auto& [bits, row] : rows) {
-    table.rows.push_back({std::to_string(bits), row.rounded.text(), row.best_step.text(), row.separate.text(),
-                          row.joint.text(), difference(row.joint, row.separate).text()});
-  }
-  const Table paper{.header = {"InstantNet, CIFAR-100 top-1", "4", "8", "12", "16", "32"},
-                    .rows = {{"trained alone (SBM)", "70.55", "74.40", "74.87", "75.03", "75.23"},
-                             {"one model (CDT)", "71.15", "75.12", "75.03", "75.22", "74.98"}}};
-  Report report("One GPT-2 at 2 to 16 bits",
-                fmt::format("{} seeds, {} steps from {}", o.seeds, o.steps, o.base));
-  report.section("Nats per token");
-  report.table(
-      table, "8-bit activations wherever weights have less than 16 bits; spread: smallest and largest seed.");
-  report.plot(plot_of(rows), "Bars: spread over the seeds.");
-  save_png(plot_of(rows), folder.path("plots/widths.png"));
-  report.section("The papers' numbers");
-  report.table(paper, "MobileNetV2. Another task, another network: only the ordering can be compared.");
-  report.section("Claims");
-  check_claims(rows, context, report);
-  print(to_text(table) + "\n" + to_text(paper));
-  if (o.compare) {
-    print("\n" + to_text(compared));
-    report.section("Other ways to train it, one seed");
-    report.table(compared, "Equal numbers of passes through the network. Reported, not claimed.");
-  }
-  report.environment(context);
-  report.save(folder.path("report.html"));
+  results.table(
+      "Nats per token", width_table(rows),
+      "8-bit activations wherever weights have less than 16 bits; spread: smallest and largest seed.");
+  results.plot("widths", plot_of(rows), "Bars: spread over the seeds.");
+  results.table("The papers' numbers",
+                {.header = {"InstantNet, CIFAR-100 top-1", "4", "8", "12", "16", "32"},
+                 .rows = {{"trained alone (SBM)", "70.55", "74.40", "74.87", "75.03", "75.23"},
+                          {"one model (CDT)", "71.15", "75.12", "75.03", "75.22", "74.98"}}},
+                "MobileNetV2. Another task, another network: only the ordering can be compared.");
+  if (o.compare)
+    results.table("Other ways to train it, one seed", compared,
+                  "Equal numbers of passes through the network. Reported, not claimed.");
+  check_claims(rows, results);
   for (const auto& [bits, row] : rows)
-    context.result[std::to_string(bits)] = {{"joint", row.joint.values}, {"separate", row.separate.values}};
-  return 0;
+    context.result[std::to_string(bits)] = {{"joint", row.joint}, {"separate", row.separate}};
+  return results.save();
 }
 
 int main(int argc, char** argv) {

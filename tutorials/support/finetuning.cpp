@@ -2,8 +2,6 @@
 
 #include "tutorials/support/finetuning.h"
 
-#include <cmath>
-
 #include "models/evaluate_world.h"
 #include "models/model_scorer.h"
 #include "models/text/world_tokenizer.h"
@@ -87,23 +85,9 @@ std::unique_ptr<LanguageModel> copy_of(LanguageModel& model) {
   return make_model(to_checkpoint(model), model.device());
 }
 
-double mean_of(const std::vector<double>& x) {
-  double sum = 0;
-  for (double v : x) sum += v;
-  return x.empty() ? 0 : sum / double(x.size());
-}
-
-double deviation_of(const std::vector<double>& x) {
-  if (x.size() < 2) return 0;
-  const double mean = mean_of(x);
-  double squares = 0;
-  for (double v : x) squares += (v - mean) * (v - mean);
-  return std::sqrt(squares / double(x.size() - 1));
-}
-
-std::string with_spread(const std::vector<double>& x, int decimals) {
-  if (x.size() < 2) return fmt::format("{:.{}f}", mean_of(x), decimals);
-  return fmt::format("{:.{}f} ± {:.{}f}", mean_of(x), decimals, deviation_of(x), decimals);
+LoadedModel numbered_base(const std::string& prefix, uint64_t number, Context& context) {
+  if (prefix.empty()) return base_model("world", number, context);
+  return load_model(prefix + std::to_string(number), "", context.device);
 }
 
 }  // namespace chalk

@@ -9,6 +9,7 @@
 #include "models/load.h"
 #include "models/text/loader.h"
 #include "tutorials/support/base_model.h"
+#include "tutorials/support/over_seeds.h"
 
 namespace chalk {
 
@@ -28,13 +29,19 @@ ChatTask make_chat_task(int64_t documents, int64_t rows, uint64_t seed);
 struct ChatSkills {
   double new_facts = 0, old_facts = 0, requests = 0;
 };
+struct SkillsOverSeeds {
+  std::vector<double> new_facts = {}, old_facts = {}, requests = {};
+  void add(const ChatSkills& skills) {
+    new_facts.push_back(skills.new_facts), old_facts.push_back(skills.old_facts);
+    requests.push_back(skills.requests);
+  }
+};
 ChatSkills chat_skills(LanguageModel& model, const Tokenizer& tokenizer);
 
 // A model with the same weights: every method starts from its own copy.
 std::unique_ptr<LanguageModel> copy_of(LanguageModel& model);
 
-double mean_of(const std::vector<double>& x);
-double deviation_of(const std::vector<double>& x);  // n − 1 in the denominator; 0 for one value
-std::string with_spread(const std::vector<double>& x, int decimals = 3);  // "0.412 ± 0.003"
+// Base model 1, 2, …: the world's, trained if need be, or PREFIX1, PREFIX2, … when a prefix is given.
+LoadedModel numbered_base(const std::string& prefix, uint64_t number, Context& context);
 
 }  // namespace chalk

@@ -56,10 +56,9 @@ Table qlora_table(const std::vector<QloraMethod>& methods) {
   Table table{.header = {"method", "weight error", "base loss", "chat loss", "merged, float",
                          "rounded to 4 bits", "new facts", "old facts", "requests"}};
   for (const QloraMethod& m : methods) {
-    table.rows.push_back({m.name, fmt::format("{:.5f}", mean_of(m.error)), with_spread(m.base, 4),
-                          with_spread(m.after), with_spread(m.merged), with_spread(m.rounded),
-                          with_spread(m.new_facts, 2), with_spread(m.old_facts, 2),
-                          with_spread(m.requests, 2)});
+    table.rows.push_back({m.name, fmt::format("{:.5f}", mean_of(m.error)), spread(m.base, 4), spread(m.after),
+                          spread(m.merged), spread(m.rounded), spread(m.skills.new_facts, 2),
+                          spread(m.skills.old_facts, 2), spread(m.skills.requests, 2)});
   }
   return table;
 }
@@ -93,12 +92,6 @@ int64_t held_bytes(LanguageModel& model, const NF4Options& options) {
   return memory_counters().live_bytes - before;
 }
 
-std::vector<double> minus(const std::vector<double>& a, const std::vector<double>& b) {
-  std::vector<double> d;
-  for (size_t i = 0; i < a.size(); ++i) d.push_back(a[i] - b[i]);
-  return d;
-}
-
 Json qlora_json(const std::vector<QloraMethod>& methods) {
   Json list = Json::array();
   for (const QloraMethod& m : methods) {
@@ -108,9 +101,9 @@ Json qlora_json(const std::vector<QloraMethod>& methods) {
                     {"chat_loss", m.after},
                     {"merged_float", m.merged},
                     {"rounded", m.rounded},
-                    {"new_facts", m.new_facts},
-                    {"old_facts", m.old_facts},
-                    {"requests", m.requests}});
+                    {"new_facts", m.skills.new_facts},
+                    {"old_facts", m.skills.old_facts},
+                    {"requests", m.skills.requests}});
   }
   return list;
 }

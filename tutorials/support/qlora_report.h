@@ -22,8 +22,8 @@ struct QloraMethod {
   std::vector<double> after = {};    // loss on chat documents, after it
   std::vector<double> merged = {};   // the same, adapters merged into float weights
   std::vector<double> rounded = {};  // the same, merged and rounded to 4 bits
-  std::vector<double> new_facts = {}, old_facts = {}, requests = {};  // ChatSkills
-  std::vector<double> losses = {};                                    // of the last seed's batches
+  SkillsOverSeeds skills = {};
+  std::vector<double> losses = {};  // of the last seed's batches
   PageCounters pages = {};
   int64_t held_bytes = 0;  // by the allocator for the packed weights
 };
@@ -33,8 +33,6 @@ double weight_error(LanguageModel& original, LanguageModel& stored);
 
 // What the allocator hands out for the projections in 4 bits: they are packed beside the float model, counted, and dropped.
 int64_t held_bytes(LanguageModel& model, const NF4Options& options);
-
-std::vector<double> minus(const std::vector<double>& a, const std::vector<double>& b);  // seed by seed
 
 LinePlot weight_error_plot(LanguageModel& base);  // over the block size, for the three code books
 LinePlot learning_plot(const std::vector<QloraMethod>& methods);

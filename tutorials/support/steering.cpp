@@ -1,11 +1,13 @@
-// Models, spreads and claims of the steering tutorials.
+// Models and curves of the steering tutorials.
 
 #include "tutorials/support/steering.h"
 
 #include <algorithm>
-#include <numeric>
+#include <cmath>
 
 #include "autograd/check.h"
+#include "models/control_vector.h"
+#include "models/io/file.h"
 #include "models/load.h"
 #include "tutorials/support/base_model.h"
 
@@ -39,22 +41,11 @@ void for_each_model(const SteeringOptions& options, Context& context,
   }
 }
 
-double lowest(const std::vector<double>& values) {
-  return *std::min_element(values.begin(), values.end());
-}
-
-double highest(const std::vector<double>& values) {
-  return *std::max_element(values.begin(), values.end());
-}
-
-double average(const std::vector<double>& values) {
-  return std::accumulate(values.begin(), values.end(), 0.0) / double(values.size());
-}
-
-std::string spread(const std::vector<double>& values, int decimals) {
-  if (values.size() == 1) return fmt::format("{:.{}f}", values[0], decimals);
-  return fmt::format("{:.{}f} ({:.{}f}-{:.{}f})", average(values), decimals, lowest(values), decimals,
-                     highest(values), decimals);
+double largest_difference(const Samples& a, const Samples& b) {
+  double largest = 0;
+  for (size_t i = 0; i < a.x.size(); ++i)
+    largest = std::max(largest, std::abs(double(a.x[i]) - double(b.x[i])));
+  return largest;
 }
 
 // ---- curves ----
@@ -77,7 +68,7 @@ const std::vector<double>& Curves::at(const std::string& name, double x) const {
   throw Error(fmt::format("no value of '{}' at {} = {}", name, axis, x));
 }
 
-Table Curves::table(int decimals) const {
+Table Curves::table() const {
   std::vector<double> all;
   for (const Curve& curve : curves)
     for (const Point& point : curve.points) all.push_back(point.x);
@@ -97,15 +88,14 @@ Table Curves::table(int decimals) const {
   return table;
 }
 
-LinePlot Curves::plot(const std::string& title, const std::string& y,
-                      const std::vector<std::string>& only) const {
+LinePlot Curves::plot(const std::vector<std::string>& only) const {
   LinePlot plot{.title = title, .x = {.label = axis}, .y = {.label = y}};
   for (const Curve& curve : curves) {
     if (!only.empty() && std::count(only.begin(), only.end(), curve.name) == 0) continue;
     Series series;
     series.name = curve.name, series.points = true;
     for (const Point& point : curve.points) {
-      series.x.push_back(point.x), series.y.push_back(average(point.values));
+      series.x.push_back(point.x), series.y.push_back(mean_of(point.values));
       series.low.push_back(lowest(point.values)), series.high.push_back(highest(point.values));
     }
     plot.series.push_back(series);
@@ -123,22 +113,22 @@ Json Curves::json() const {
   return result;
 }
 
-void show(Context& context, Report& report, const RunFolder& folder, const Section& section,
-          const Curves& curves) {
-  const Table table = curves.table(section.decimals);
-  const LinePlot plot = curves.plot(section.title, section.y);
-  if (!context.json) print(section.title + ": " + section.y + "\n" + to_text(table) + "\n");
-  save_png(plot, folder.path("plots/" + section.file + ".png"));
-  report.section(section.title);
-  report.plot(plot, section.text);
-  report.table(table);
-  context.result[section.file] = curves.json();
+void show(Results& results, const Curves& curves) {
+  const Table table = curves.table();
+  if (!results.context.json) print(curves.title + ": " + curves.y + "\n" + to_text(table) + "\n");
+  results.report.section(curves.title);
+  results.plot(curves.file, curves.plot(), curves.text);
+  results.report.table(table);
+  results.context.result[curves.file] = curves.json();
 }
 
-void claim(Context& context, Report& report, bool holds, const std::string& text,
-           const std::string& measured) {
-  context.claim(holds, text, measured);
-  report.claim(holds, text, measured);
+void export_directions(const LanguageModel& model, const std::map<int64_t, Direction>& by_block,
+                       const std::string& folder, const std::string& name) {
+  ControlVector exported{{}, model.architecture()};
+  for (const auto& [block, direction] : by_block) exported.directions[block] = to_floats(direction);
+  make_folders(folder);
+  for (const char* ending : {".gguf", ".safetensors"})
+    write_control_vector(join_path(folder, name + ending), exported);
 }
 
 }  // namespace chalk

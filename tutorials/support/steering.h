@@ -2,12 +2,12 @@
 // What the steering tutorials share: the trained models they look at, and figures over several of them.
 
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
 #include "models/world_behaviour.h"
-#include "tutorials/support/report.h"
-#include "tutorials/support/run_folder.h"
+#include "tutorials/support/results.h"
 
 namespace chalk {
 
@@ -24,25 +24,25 @@ void add_steering_flags(Flags& flags, SteeringOptions& options);
 void for_each_model(const SteeringOptions& options, Context& context,
                     const std::function<void(const WorldModel& world, const std::string& name)>& measure);
 
-// One figure over models: "0.54 (0.52-0.59)", or "0.54" for one model.
-std::string spread(const std::vector<double>& values, int decimals = 2);
-double lowest(const std::vector<double>& values);
-double highest(const std::vector<double>& values);
-double average(const std::vector<double>& values);
+// measure() while `edit` is in place: under(world, [&](Edits& e) { … }, [&] { return mean_p_true(world, prompts); })
+template <class Edit, class Measure>
+auto under(const WorldModel& world, const Edit& edit, const Measure& measure) {
+  Edits edits(world.model.hooks);
+  edit(edits);
+  return measure();
+}
 
-// Named curves over one axis (depth, coefficient), one value per model at each point.
+// max |a − b|, of logits before and after.
+double largest_difference(const Samples& a, const Samples& b);
+
+// Named curves over one axis (depth, coefficient), one value per model at each point; and how to show them.
 struct Curves {
-  explicit Curves(std::string axis) : axis(std::move(axis)) {}
-  void keep(const std::string& name, double x, double value);
-  const std::vector<double>& at(const std::string& name,
-                                double x) const;  // throws Error when nothing is there
-  Table table(int decimals = 2) const;            // a row per curve, a column per x
-  // Mean over models as lines, lowest to highest as bands. `only`: names of the curves to draw (empty: all).
-  LinePlot plot(const std::string& title, const std::string& y,
-                const std::vector<std::string>& only = {}) const;
-  Json json() const;
+  std::string file;      // plots/FILE.png, and the name in the JSON result
+  std::string axis;      // "depth", "c"
+  std::string title, y;  // what is measured, in which unit
+  std::string text;      // below the plot
+  int decimals = 2;
 
- private:
   struct Point {
     double x;
     std::vector<double> values;
@@ -51,20 +51,22 @@ struct Curves {
     std::string name;
     std::vector<Point> points;
   };
-  std::string axis;  // "depth", "c"
-  std::vector<Curve> curves;
+  std::vector<Curve> curves = {};
+
+  void keep(const std::string& name, double x, double value);
+  // Throws Error when nothing is there.
+  const std::vector<double>& at(const std::string& name, double x) const;
+  Table table() const;  // a row per curve, a column per x
+  // Mean over models as lines, lowest to highest as bands. `only`: names of the curves to draw (empty: all).
+  LinePlot plot(const std::vector<std::string>& only = {}) const;
+  Json json() const;
 };
 
-// One section of a report: the table on stdout, plot and table in the report, plots/FILE.png, the figures in `result`.
-struct Section {
-  std::string file, title, y, text;
-  int decimals = 2;
-};
-void show(Context& context, Report& report, const RunFolder& folder, const Section& section,
-          const Curves& curves);
+// A section: the table on stdout, plot and table in the report, plots/FILE.png, the figures in the JSON result.
+void show(Results& results, const Curves& curves);
 
-// A claim in both places: the exit code (context) and the report.
-void claim(Context& context, Report& report, bool holds, const std::string& text,
-           const std::string& measured);
+// What a direction is good for elsewhere: FOLDER/NAME.gguf and .safetensors, one direction per block (from 0).
+void export_directions(const LanguageModel& model, const std::map<int64_t, Direction>& by_block,
+                       const std::string& folder, const std::string& name);
 
 }  // namespace chalk

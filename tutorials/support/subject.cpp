@@ -71,12 +71,4 @@ void round_blocks(LanguageModel& model, const QuantizerOptions& options) {
   }
 }
 
-std::string spread(const std::vector<double>& values) {
-  double sum = 0;
-  for (double value : values) sum += value;
-  const auto [low, high] = std::minmax_element(values.begin(), values.end());
-  const std::string mean = fmt::format("{:.3f}", sum / double(values.size()));
-  return values.size() == 1 ? mean : fmt::format("{} ({:.3f}-{:.3f})", mean, *low, *high);
-}
-
 }  // namespace chalk

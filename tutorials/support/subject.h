@@ -36,7 +36,4 @@ std::optional<Subject> stories_subject(uint64_t seed, Context& context);
 // Every projection inside the blocks, which must hold plain Linears, rounded to nearest in place.
 void round_blocks(LanguageModel& model, const QuantizerOptions& options);
 
-// "2.053" of one value, "2.053 (2.041-2.061)" of several: the mean, and the smallest and largest.
-std::string spread(const std::vector<double>& values);
-
 }  // namespace chalk

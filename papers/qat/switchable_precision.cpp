@@ -1,4 +1,5 @@
-// Switchable precision on disk: per-layer configuration, saving and loading.
+// Switchable precision, beside the method: which widths train in a step, the trainer's optimisers; per-layer configuration,
+// saving and loading.
 
 #include "papers/qat/switchable_precision.h"
 
@@ -12,6 +13,83 @@
 #include "models/load.h"
 
 namespace chalk {
+
+int64_t layer_of_slot(const std::string& slot) {
+  const size_t begin = slot.find_first_of("0123456789");
+  return begin == std::string::npos ? -1 : std::stoll(slot.substr(begin));
+}
+
+bool slot_in_mlp(const std::string& slot) {
+  return slot.find(".mlp") != std::string::npos || slot.ends_with("ln_2") ||
+         slot.ends_with("post_attention_layernorm");
+}
+
+std::vector<PrecisionPlan> plans_of_step(const SwitchableTraining& t, std::vector<int> widths, int64_t layers,
+                                         int64_t step) {
+  std::sort(widths.rbegin(), widths.rend());
+  const int64_t K = int64_t(widths.size()), block = step / std::max<int64_t>(1, t.interval);
+  const auto draw = [&](int64_t i, int64_t n) {
+    return random_word(derive_seed(t.seed, uint64_t(i)), uint64_t(n));
+  };
+  const auto plan = [&](int64_t k) { return uniform_plan(layers, widths[size_t(k)]); };
+  std::vector<PrecisionPlan> plans;
+  switch (t.strategy) {
+    case SwitchStrategy::Joint:
+      for (int64_t k = 0; k < K; ++k) plans.push_back(plan(k));
+      break;
+    case SwitchStrategy::Sandwich: {
+      std::vector<int64_t> chosen = {0, K - 1};
+      for (uint64_t n = 0; n < 2 && K > 2; ++n)
+        chosen.push_back(1 + int64_t(draw(step, int64_t(n)) % uint64_t(K - 2)));
+      std::sort(chosen.begin(), chosen.end());
+      chosen.erase(std::unique(chosen.begin(), chosen.end()), chosen.end());
+      for (int64_t k : chosen) plans.push_back(plan(k));
+      break;
+    }
+    case SwitchStrategy::Cyclic:
+      plans.push_back(plan(K - 1 - block % K));  // b = S[⌊i / I⌋ mod K], S from the lowest
+      break;
+    case SwitchStrategy::Random:
+      plans.push_back(plan(int64_t(draw(block, 0) % uint64_t(K))));
+      break;
+    case SwitchStrategy::RandomPerLayer:
+      plans.push_back(uniform_plan(layers, 16));
+      for (int64_t l = 0; l < layers; ++l) {
+        plans[0][size_t(l)] = {widths[draw(block, 2 * l) % uint64_t(K)],
+                               widths[draw(block, 2 * l + 1) % uint64_t(K)]};
+      }
+      break;
+    case SwitchStrategy::Progressive:
+      // segment ⌊i K / total⌋
+      plans.push_back(plan(std::min(K - 1, step * K / std::max<int64_t>(1, t.steps))));
+      break;
+    case SwitchStrategy::Scheduled:
+      check(!t.schedule.empty(), "switchable precision: the scheduled strategy needs a schedule of widths");
+      plans.push_back(uniform_plan(layers, t.schedule[size_t(block) % t.schedule.size()]));
+      break;
+  }
+  return plans;
+}
+
+SwitchableTrainer::SwitchableTrainer(SwitchableModel& model, const SwitchableTraining& training,
+                                     LanguageModel* teacher)
+    : switchable(model),
+      training(training),
+      teacher(teacher),
+      schedule{.warmup = training.warmup, .total = training.steps, .floor = training.lr_floor},
+      parameters(model.model.parameters()) {
+  std::vector<NamedTensor> learned_steps, rest;
+  for (const NamedTensor& p : parameters) {
+    (p.name.find(".steps_") != std::string::npos ? learned_steps : rest).push_back(p);
+  }
+  weights = std::make_unique<AdamW>(
+      rest, AdamW::Options{.lr = float(training.lr), .weight_decay = float(training.weight_decay)});
+  steps = std::make_unique<AdamW>(learned_steps,
+                                  AdamW::Options{.lr = float(training.step_lr), .weight_decay = 0});
+}
+
+// ---- files ----
+
 namespace {
 
 // A configuration or options file has a few kilobytes.

@@ -71,8 +71,7 @@
 #include "nn/adamw.h"
 #include "nn/distillation.h"
 #include "nn/fake_quant.h"
-#include "nn/layernorm.h"
-#include "nn/rmsnorm.h"
+#include "nn/precision_norm.h"
 #include "nn/schedule.h"
 
 namespace chalk {
@@ -88,47 +87,6 @@ using PrecisionPlan = std::vector<LayerPrecision>;  // (L), one entry per block
 
 inline PrecisionPlan uniform_plan(int64_t layers, int bits) {
   return PrecisionPlan(size_t(layers), {bits, bits});
-}
-
-// ---- private norms --------------------------------------------------------------------------------------
-
-// One norm per width in one slot. The float model's own norm is the one of 16 bits.
-struct PrecisionNorm : Layer {
-  std::map<int, std::unique_ptr<Layer>> norms;  // by bits
-  int bits = 16;
-
-  // Every private norm starts as a copy. Throws Error unless `norm` is a LayerNorm or an RMSNorm.
-  PrecisionNorm(std::unique_ptr<Layer> norm, const std::vector<int>& widths);
-
-  // E7  NORM_b(x) = x̂ · gamma_b + beta_b
-  Tensor forward(const Tensor& x) override { return norms.at(bits)->forward(x); }
-  // The 16-bit norm keeps its Hugging Face name; the others are "bits_4.weight", …
-  void visit_parameters(const std::string& prefix, const ParameterVisitor& visitor) override {
-    for (auto& [width, norm] : norms) {
-      norm->visit_parameters(width == 16 ? prefix : prefix + "bits_" + std::to_string(width) + ".", visitor);
-    }
-  }
-};
-
-inline std::unique_ptr<Layer> copy_of_norm(const Layer& norm) {
-  if (const auto* layernorm = dynamic_cast<const LayerNorm*>(&norm)) {
-    auto copy =
-        std::make_unique<LayerNorm>(layernorm->weight.numel(), layernorm->eps, layernorm->weight.device());
-    copy->weight.copy_from(layernorm->weight), copy->bias.copy_from(layernorm->bias);
-    return copy;
-  }
-  const auto* rmsnorm = dynamic_cast<const RMSNorm*>(&norm);
-  check(rmsnorm != nullptr, "switchable precision: a norm slot holds neither a LayerNorm nor an RMSNorm");
-  auto copy = std::make_unique<RMSNorm>(rmsnorm->weight.numel(), rmsnorm->eps, rmsnorm->weight.device());
-  copy->weight.copy_from(rmsnorm->weight);
-  return copy;
-}
-
-inline PrecisionNorm::PrecisionNorm(std::unique_ptr<Layer> norm, const std::vector<int>& widths) {
-  for (int width : widths) {
-    if (width < 16) norms[width] = copy_of_norm(*norm);
-  }
-  norms[16] = std::move(norm);
 }
 
 // ---- the nested grid (AdaBits, Double-Win Quant) --------------------------------------------------------
@@ -195,16 +153,10 @@ struct SwitchableModel {
 };
 
 // The layer of a slot's name, "h.3.mlp.c_fc" -> 3; −1 when it belongs to none.
-inline int64_t layer_of_slot(const std::string& slot) {
-  const size_t begin = slot.find_first_of("0123456789");
-  return begin == std::string::npos ? -1 : std::stoll(slot.substr(begin));
-}
+int64_t layer_of_slot(const std::string& slot);
 
 // Does the slot compute for the MLP? A norm goes with the product that reads it.
-inline bool slot_in_mlp(const std::string& slot) {
-  return slot.find(".mlp") != std::string::npos || slot.ends_with("ln_2") ||
-         slot.ends_with("post_attention_layernorm");
-}
+bool slot_in_mlp(const std::string& slot);
 
 // Swaps every product and norm inside the blocks; embeddings, the final norm and the head stay float. The
 // model starts at 16. Throws Error when a width is below 2, or when the model has been made switchable
@@ -221,7 +173,7 @@ inline SwitchableModel make_switchable(LanguageModel& model, SwitchableOptions o
     SwitchableModel::Part part{
         .layer = layer_of_slot(slot.name), .in_mlp = slot_in_mlp(slot.name), .slot = slot.name};
     if (part.layer < 0) return;
-    if (slot.kind == Slot::Kind::Norm && options.private_norms) {
+    if (slot.kind == Slot::Kind::Norm && options.private_norms) {  // E7  NORM_b(x) = x̂ · gamma_b + beta_b
       auto norm = std::make_unique<PrecisionNorm>(std::move(slot.layer), options.widths);
       part.norm = norm.get();
       slot.layer = std::move(norm);
@@ -296,52 +248,9 @@ struct SwitchableTraining {
 };
 
 // The plans of one step, the highest width first. A pure function of the step.
-inline std::vector<PrecisionPlan> plans_of_step(const SwitchableTraining& t, std::vector<int> widths,
-                                                int64_t layers, int64_t step) {
-  std::sort(widths.rbegin(), widths.rend());
-  const int64_t K = int64_t(widths.size()), block = step / std::max<int64_t>(1, t.interval);
-  const auto draw = [&](int64_t i, int64_t n) {
-    return random_word(derive_seed(t.seed, uint64_t(i)), uint64_t(n));
-  };
-  const auto plan = [&](int64_t k) { return uniform_plan(layers, widths[size_t(k)]); };
-  std::vector<PrecisionPlan> plans;
-  switch (t.strategy) {
-    case SwitchStrategy::Joint:
-      for (int64_t k = 0; k < K; ++k) plans.push_back(plan(k));
-      break;
-    case SwitchStrategy::Sandwich: {
-      std::vector<int64_t> chosen = {0, K - 1};
-      for (uint64_t n = 0; n < 2 && K > 2; ++n)
-        chosen.push_back(1 + int64_t(draw(step, int64_t(n)) % uint64_t(K - 2)));
-      std::sort(chosen.begin(), chosen.end());
-      chosen.erase(std::unique(chosen.begin(), chosen.end()), chosen.end());
-      for (int64_t k : chosen) plans.push_back(plan(k));
-      break;
-    }
-    case SwitchStrategy::Cyclic:
-      plans.push_back(plan(K - 1 - block % K));  // b = S[⌊i / I⌋ mod K], S from the lowest
-      break;
-    case SwitchStrategy::Random:
-      plans.push_back(plan(int64_t(draw(block, 0) % uint64_t(K))));
-      break;
-    case SwitchStrategy::RandomPerLayer:
-      plans.push_back(uniform_plan(layers, 16));
-      for (int64_t l = 0; l < layers; ++l) {
-        plans[0][size_t(l)] = {widths[draw(block, 2 * l) % uint64_t(K)],
-                               widths[draw(block, 2 * l + 1) % uint64_t(K)]};
-      }
-      break;
-    case SwitchStrategy::Progressive:
-      // segment ⌊i K / total⌋
-      plans.push_back(plan(std::min(K - 1, step * K / std::max<int64_t>(1, t.steps))));
-      break;
-    case SwitchStrategy::Scheduled:
-      check(!t.schedule.empty(), "switchable precision: the scheduled strategy needs a schedule of widths");
-      plans.push_back(uniform_plan(layers, t.schedule[size_t(block) % t.schedule.size()]));
-      break;
-  }
-  return plans;
-}
+// Defined in switchable_precision.cpp.
+std::vector<PrecisionPlan> plans_of_step(const SwitchableTraining& training, std::vector<int> widths,
+                                         int64_t layers, int64_t step);
 
 // ---- training -------------------------------------------------------------------------------------------
 
@@ -375,23 +284,6 @@ struct SwitchableTrainer {
  private:
   SwitchableOutput run(LanguageModel& model, const Batch& batch) const;
 };
-
-inline SwitchableTrainer::SwitchableTrainer(SwitchableModel& model, const SwitchableTraining& training,
-                                            LanguageModel* teacher)
-    : switchable(model),
-      training(training),
-      teacher(teacher),
-      schedule{.warmup = training.warmup, .total = training.steps, .floor = training.lr_floor},
-      parameters(model.model.parameters()) {
-  std::vector<NamedTensor> learned_steps, rest;
-  for (const NamedTensor& p : parameters) {
-    (p.name.find(".steps_") != std::string::npos ? learned_steps : rest).push_back(p);
-  }
-  weights = std::make_unique<AdamW>(
-      rest, AdamW::Options{.lr = float(training.lr), .weight_decay = float(training.weight_decay)});
-  steps = std::make_unique<AdamW>(learned_steps,
-                                  AdamW::Options{.lr = float(training.step_lr), .weight_decay = 0});
-}
 
 inline SwitchableOutput SwitchableTrainer::run(LanguageModel& model, const Batch& batch) const {
   const Tensor features = model.forward_blocks({{batch.B, batch.T}, batch.ids});

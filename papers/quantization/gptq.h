@@ -206,9 +206,8 @@ struct Rounding {
 };
 
 inline float storable(float scale, const Options& options) {
-  if (!options.half_scales) return scale;
-  const float half = half_to_float(float_to_half(scale));
-  return half > 0 ? half : 0x1p-24f;  // the smallest half: a scale of 0 has no grid
+  // 2⁻²⁴ is the smallest half: a scale of 0 has no grid.
+  return options.half_scales ? std::max(half_to_float(float_to_half(scale)), 0x1p-24f) : scale;
 }
 
 // Steps j … end − 1 have begun a new group: its grid, for row r. `block` holds the row's columns [i1, i2) as they are now.
@@ -396,6 +395,5 @@ inline ModelResult quantize_model(LanguageModel& model, const std::vector<IntTen
 
 // 7. WHAT THE TESTS PROVE (tests/papers/gptq_test.cpp)
 // The table of section 4; codes equal to those of AutoGPTQ, an independent implementation, on a stored layer with six
-// settings; codes equal to round-to-nearest's when H is diagonal or the damping enormous; independence of block size and of
-// H's scale; OBQ (papers/quantization/obq.h) in natural order gives the same codes; dead columns, grid points, pairs of equal
-// inputs, act-order and static groups; a Hessian that no Cholesky factors; both models, with and without true-sequential.
+// settings, to round-to-nearest's when H is diagonal or the damping enormous, and to OBQ's in natural order; independence of
+// block size and H's scale; dead columns, grid points, equal inputs, act-order, static groups, a Hessian that no Cholesky factors.

@@ -3,12 +3,25 @@
 #include "models/lora_adapter.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 
 #include "autograd/check.h"
 
 namespace chalk {
 namespace {
+
+// As a whole projection's adapter would be described: PEFT knows no other.
+LoraOptions whole_options(const LoraLinear& lora) {
+  LoraOptions options = lora.options;
+  options.rank = lora.A.dim(0);
+  // s = alpha / r = alpha' / (P·r); rsLoRA: alpha / √r = alpha' / √(P·r)
+  if (!lora.parts.empty()) {
+    const double P = double(lora.parts.size());
+    options.alpha *= options.rank_stabilized ? std::sqrt(P) : P;
+  }
+  return options;
+}
 
 bool same_shape(const LoraOptions& a, const LoraOptions& b) {
   return a.rank == b.rank && a.alpha == b.alpha && a.rank_stabilized == b.rank_stabilized;
@@ -28,12 +41,18 @@ PeftAdapter adapter_of(LanguageModel& model, const std::string& base_model) {
   for (const auto& [name, slot] : projection_slots(model)) {  // a map: sorted by name
     const auto* lora = dynamic_cast<const LoraLinear*>(slot->layer.get());
     if (!lora) continue;
-    if (adapter.modules.empty()) adapter.options = lora->options;
-    check(same_shape(adapter.options, lora->options),
-          "adapter_of: the adapter of {} has another rank or alpha", name);
-    adapter.modules.push_back({name,
-                               {name + ".lora_A.weight", lora->A.shape, lora->A.to_vector()},
-                               {name + ".lora_B.weight", lora->B.shape, lora->B.to_vector()}});
+    const LoraOptions options = whole_options(*lora);
+    if (adapter.modules.empty()) adapter.options = options;
+    check(same_shape(adapter.options, options),
+          "adapter_of: the adapter of {} has rank {} and alpha {} (parts of c_attn counted together), that "
+          "of {} has {} "
+          "and {}; PEFT's rank patterns are not written",
+          name, options.rank, options.alpha, adapter.modules.empty() ? name : adapter.modules[0].slot,
+          adapter.options.rank, adapter.options.alpha);
+    adapter.modules.push_back(
+        {name,
+         {name + ".lora_A.weight", lora->A.shape, lora->A.to_vector()},
+         {name + ".lora_B.weight", {lora->out_features(), options.rank}, lora->wide_B()}});
   }
   check(!adapter.modules.empty(), "adapter_of: the model has no adapter");
   return adapter;

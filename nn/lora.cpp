@@ -16,8 +16,8 @@ double LoraOptions::scaling() const {
 }
 
 LoraLinear::LoraLinear(std::unique_ptr<Layer> layer, const LoraOptions& options, uint64_t seed,
-                       const std::string& name, const bool* training)
-    : base(std::move(layer)), options(options), training(training) {
+                       const std::string& name, const bool* training, std::vector<int64_t> adapted)
+    : base(std::move(layer)), options(options), parts(std::move(adapted)), training(training) {
   auto* inner = dynamic_cast<Projection*>(base.get());
   check(inner != nullptr, "lora: slot {} holds no projection", name);
   check(options.rank >= 1, "lora: rank {} at {}, expected 1 or more", options.rank, name);
@@ -26,8 +26,11 @@ LoraLinear::LoraLinear(std::unique_ptr<Layer> layer, const LoraOptions& options,
   Device device = Device::CPU;
   if (const auto* dense = dynamic_cast<const Linear*>(inner)) device = dense->weight.device();
   if (const auto* packed = dynamic_cast<const NF4Linear*>(inner)) device = packed->weight.codes->device;
-  A = Tensor({options.rank, inner->in_features()}, device);
-  B = Tensor({inner->out_features(), options.rank}, device);  // zeros
+  const int64_t in = inner->in_features(), out = inner->out_features(), count = int64_t(parts.size());
+  check(parts.empty() || out == 3 * in, "lora: {} is no fused q, k, v: it has {} outputs of {} inputs", name,
+        out, in);
+  A = Tensor({parts.empty() ? options.rank : count * options.rank, in}, device);
+  B = Tensor({parts.empty() ? out : count * (out / 3), options.rank}, device);  // zeros
   // Kaiming-uniform with a = √5 in the authors' code: bound √(6 / ((1 + 5) · in)) = 1/√in
   init_uniform(A, 1 / std::sqrt(float(inner->in_features())), seed, name + ".lora_A.weight");
   A.set_requires_grad();
@@ -41,7 +44,19 @@ Tensor LoraLinear::forward(const Tensor& x) {
   const Tensor dropped = drop ? dropout(x, float(options.dropout), dropout_seeds().next()) : x;
   const Tensor thin = linear(dropped, A);  // (..., r)
   // s is applied where the tensor is thinnest.
-  return add(y, linear(scale(thin, float(options.scaling())), B));
+  const Tensor scaled = scale(thin, float(options.scaling()));
+  if (parts.empty()) return add(y, linear(scaled, B));
+  const int64_t axis = int64_t(y.rank()) - 1, rows = out_features() / 3, r = options.rank;
+  Tensor whole;  // (..., out): thirds side by side, with or without a correction
+  for (int64_t third = 0, p = 0; third < 3; ++third) {
+    Tensor y_part = slice(y, axis, third * rows, rows);  // (..., out/3)
+    if (p < int64_t(parts.size()) && parts[size_t(p)] == third) {
+      y_part = add(y_part, linear(slice(scaled, axis, p * r, r), slice(B, 0, p * rows, rows)));
+      ++p;
+    }
+    whole = third == 0 ? y_part : concat(whole, y_part, axis);
+  }
+  return whole;
 }
 
 void LoraLinear::visit_parameters(const std::string& prefix, const ParameterVisitor& visitor) {
@@ -50,15 +65,30 @@ void LoraLinear::visit_parameters(const std::string& prefix, const ParameterVisi
   visitor(prefix + "lora_B.weight", B);
 }
 
+std::vector<float> LoraLinear::wide_B() const {
+  if (parts.empty()) return B.to_vector();
+  const int64_t out = out_features(), rows = out / 3, r = options.rank, wide = A.dim(0);
+  const std::vector<float> b = B.to_vector();
+  std::vector<float> result(size_t(out * wide));
+  for (int64_t p = 0; p < int64_t(parts.size()); ++p) {
+    for (int64_t o = 0; o < rows; ++o) {
+      const float* row = b.data() + (p * rows + o) * r;
+      std::copy(row, row + r, result.begin() + (parts[size_t(p)] * rows + o) * wide + p * r);
+    }
+  }
+  return result;
+}
+
 std::vector<float> LoraLinear::delta() const {
-  const int64_t in = in_features(), out = out_features(), r = options.rank;
-  const std::vector<float> a = A.to_vector(), b = B.to_vector();
+  const int64_t in = in_features(), out = out_features(), wide = A.dim(0);
+  const std::vector<float> a = A.to_vector(), b = wide_B();
   std::vector<float> delta(static_cast<size_t>(out * in));
   for (int64_t o = 0; o < out; ++o) {
     for (int64_t i = 0; i < in; ++i) {
       // ΔW_oi = s · Σ_r B_or A_ri
       double sum = 0;
-      for (int64_t j = 0; j < r; ++j) sum += double(b[size_t(o * r + j)]) * double(a[size_t(j * in + i)]);
+      for (int64_t j = 0; j < wide; ++j)
+        sum += double(b[size_t(o * wide + j)]) * double(a[size_t(j * in + i)]);
       delta[size_t(o * in + i)] = float(options.scaling() * sum);
     }
   }
@@ -138,17 +168,42 @@ std::vector<Slot*> body_projections(Module& model) {
   return slots;
 }
 
-std::vector<Slot*> target_slots(Module& model, const std::vector<std::string>& targets) {
-  if (targets.empty()) return body_projections(model);
-  std::vector<Slot*> chosen;
+// "h.0.attn.c_attn.v" names a third of what the slot "h.0.attn.c_attn" gives: 2. Other names: −1, and nothing is cut off.
+int64_t cut_part(std::string& target) {
+  if (target.size() < 8 || target.compare(target.size() - 8, 7, "c_attn.") != 0) return -1;
+  const size_t part = std::string("qkv").find(target.back());
+  if (part == std::string::npos) return -1;
+  target.resize(target.size() - 2);
+  return int64_t(part);
+}
+
+struct Target {
+  Slot* slot;
+  std::vector<int64_t> parts;  // see LoraLinear::parts
+};
+
+std::vector<Target> target_slots(Module& model, const std::vector<std::string>& targets) {
+  std::vector<Target> chosen;
+  if (targets.empty()) {
+    for (Slot* slot : body_projections(model)) chosen.push_back({slot, {}});
+    return chosen;
+  }
   std::vector<bool> used(targets.size(), false);
   std::string names;
   for (Slot* slot : slots_of(model, Slot::Kind::Projection)) {
-    bool wanted = false;
+    bool whole = false;
+    std::vector<int64_t> parts;
     for (size_t t = 0; t < targets.size(); ++t) {
-      if (matches(slot->name, targets[t])) wanted = used[t] = true;
+      std::string target = targets[t];
+      const int64_t part = cut_part(target);
+      if (!matches(slot->name, target)) continue;
+      used[t] = true;
+      if (part < 0) whole = true;
+      if (part >= 0 && std::count(parts.begin(), parts.end(), part) == 0) parts.push_back(part);
     }
-    if (wanted) chosen.push_back(slot);
+    std::sort(parts.begin(), parts.end());
+    if (whole) parts.clear();
+    if (whole || !parts.empty()) chosen.push_back({slot, parts});
     if (names.size() < 300) names += " " + slot->name;
   }
   for (size_t t = 0; t < targets.size(); ++t) {
@@ -163,13 +218,14 @@ std::vector<Slot*> target_slots(Module& model, const std::vector<std::string>& t
 std::vector<LoraLinear*> attach_lora(Module& model, const LoraOptions& options,
                                      const std::vector<std::string>& targets, uint64_t seed,
                                      const bool* training) {
-  const std::vector<Slot*> slots = target_slots(model, targets);
-  for (Slot* slot : slots) {
+  const std::vector<Target> chosen = target_slots(model, targets);
+  for (const auto& [slot, parts] : chosen) {
     check(!dynamic_cast<LoraLinear*>(slot->layer.get()), "lora: slot {} has an adapter already", slot->name);
   }
   model.set_requires_grad(false);
-  for (Slot* slot : slots) {
-    slot->layer = std::make_unique<LoraLinear>(std::move(slot->layer), options, seed, slot->name, training);
+  for (const auto& [slot, parts] : chosen) {
+    slot->layer =
+        std::make_unique<LoraLinear>(std::move(slot->layer), options, seed, slot->name, training, parts);
   }
   return lora_layers(model);
 }

@@ -6,6 +6,9 @@
 // A starts uniform in ±1/√in, B at zero: at first the layer is the base, bit for bit. Gradients, with g = dL/dy:
 //   dB = s · g (A x)ᵀ        dA = s · Bᵀ g xᵀ        dx += s · Aᵀ Bᵀ g
 // Merged, W + s · B · A replaces W and costs nothing at inference.
+//
+// Parts. GPT-2's c_attn holds q, k and v in one matrix (3C, C). The paper adapts q and v alone: the layer then has one A and
+// one B for each part that is named, and the outputs of the others are the base's, bit for bit.
 
 #include <memory>
 #include <string>
@@ -33,21 +36,26 @@ struct MergeLoss {
 struct LoraLinear : Projection {
   std::unique_ptr<Layer> base;  // any Projection, frozen
   LoraOptions options;
-  Tensor A, B;                     // (r, in), (out, r)
+  // Which thirds of the outputs are adapted: 0, 1, 2 are q, k, v of a fused c_attn. Empty: all outputs, by one A and B.
+  std::vector<int64_t> parts;
+  Tensor A, B;  // (r, in), (out, r); with P parts, one below the other: (P·r, in), (P·out/3, r)
   const bool* training = nullptr;  // dropout acts while this is true; null: never
   bool merged = false;             // base holds W + s · B · A already
 
-  // Draws A from the stream (seed, name). Throws Error on a base that is no Projection, or rank < 1.
+  // Draws A from the stream (seed, name). `parts` in rising order. Throws Error on a base that is no Projection, on rank < 1,
+  // and on parts of outputs that are not three times the inputs.
   LoraLinear(std::unique_ptr<Layer> base, const LoraOptions& options, uint64_t seed, const std::string& name,
-             const bool* training);
+             const bool* training, std::vector<int64_t> parts = {});
 
   Tensor forward(const Tensor& x) override;
   int64_t in_features() const override { return A.dim(1); }
-  int64_t out_features() const override { return B.dim(0); }
+  int64_t out_features() const override { return projection().out_features(); }
   Projection& projection() const { return static_cast<Projection&>(*base); }
   // PEFT's names: base_layer.weight, lora_A.weight, lora_B.weight.
   void visit_parameters(const std::string& prefix, const ParameterVisitor& visitor) override;
 
+  std::vector<float> wide_B()
+      const;  // B as if there were no parts: (out, P·r), zeros where an output has no adapter
   std::vector<float> delta() const;  // s · B · A (out, in), summed in double
   // Puts W + s · B · A into the base: Linear, or NF4Linear (dequantized, added, quantized again). Throws Error on others.
   MergeLoss merge();
@@ -65,7 +73,8 @@ std::vector<float> dense_weight(const Layer& layer);
 // ---- a whole model ----
 
 // Freezes everything, then puts a LoraLinear around the projections that `targets` names: whole slot names, or their last
-// components ("q_proj"); none: every projection but lm_head. Returns them in the model's order; slots own them.
+// components ("q_proj"); none: every projection but lm_head. "c_attn.q", "c_attn.k", "c_attn.v" name parts of GPT-2's fused
+// projection, in every block or ("h.0.attn.c_attn.q") in one. Returns the adapters in the model's order; slots own them.
 // Throws UsageError when a target matches nothing, Error when a slot has an adapter already.
 std::vector<LoraLinear*> attach_lora(Module& model, const LoraOptions& options,
                                      const std::vector<std::string>& targets, uint64_t seed,

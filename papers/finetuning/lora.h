@@ -26,19 +26,20 @@
 //   E3  dB = s g (A x)ᵀ, dA = s Bᵀ g xᵀ, dx += s Aᵀ Bᵀ g             test: LoraPaper.GradientsByHand
 //   E4  merged W = W0 + s · B A; unmerged W0 = W − s · B A           test: LoraTest.MergedEqualsTwoPaths
 //   E5  rsLoRA: s = α / √r, equal to E1 at r = 1                     test: Lora.RankStabilizedScaleWithRankOneIsLora
-//   E6  r · (in + out) numbers learn per matrix                      test: LoraPaper.CountsWhatLearns
+//   E6  r · (in + out) numbers learn per matrix (or part of one)     test: LoraPaper.CountsWhatLearns
 //
 // 5. Deviations.
 //      paper says                    code does                       why
 //      A Gaussian                    uniform in ±1/√in               so does the authors' code (Kaiming with a = √5); they note that it
 //                                                                    should not matter
 //      only attention's q and v      any projection, default all     QLoRA found that all are needed to match full fine-tuning
-//      fused q, k, v in parts        one A and B per projection      as in PEFT; LLaMA's q, k, v are separate slots anyway
+//      fused q, k, v in parts        targets "c_attn.q", "c_attn.v"  default is one A and B for all of c_attn, as in PEFT, which reads parts
+//                                                                    as one adapter of rank P · r with zeros in B (models/lora_adapter.h)
 //      weight decay 0.01             0 by default                    a frozen base must not be decayed; on A and B it is allowed
 //
 // 7. What the tests prove (tests/papers/lora_test.cpp, tests/nn/lora_test.cpp, tests/models/io/peft_test.cpp). The layer and its gradients
 //    equal E1 and E3 written out; at the start it is the base bit for bit, and only B moves first; the merged weight gives the same
-//    outputs and comes apart again; ΔW has rank r at most; counts; the base is bit-identical after training; PEFT
+//    outputs and comes apart again; ΔW has rank r at most; counts; q and v of GPT-2's fused projection move and k does not; the base is bit-identical after training; PEFT
 //    computes the same logits from the files.
 
 #include <string>

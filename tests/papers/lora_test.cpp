@@ -4,7 +4,10 @@
 
 #include <gtest/gtest.h>
 
+#include "autograd/gradcheck.h"
+#include "models/lora_adapter.h"
 #include "tests/expect.h"
+#include "tests/models/io/paths.h"
 #include "tests/models/small_models.h"
 
 namespace chalk {
@@ -66,6 +69,73 @@ TEST(LoraPaper, CountsWhatLearns) {
   // Two blocks, q 8 -> 16 and v 8 -> 8.
   EXPECT_EQ(learning, 2 * 5 * ((8 + 16) + (8 + 8)));
   EXPECT_EQ(lora_parameter_count(adapted, 5), learning);
+}
+
+// The paper's own setting on GPT-2, whose q, k and v are one matrix: k is the base's, bit for bit, and 2·r·(C + C) numbers
+// learn in each block. Merged, and as a whole adapter that PEFT can read, it is the same function.
+TEST(LoraPaper, QueryAndValueOfAFusedProjection) {
+  const auto model = small_gpt2(Device::CPU);
+  const int64_t C = model->width();
+  const auto base = std::make_unique<Linear>(C, 3 * C, true, Device::CPU);
+  const auto& original = static_cast<Linear&>(find_slot(*model, "h.0.attn.c_attn").projection());
+  base->weight.copy_from(original.weight), base->bias.copy_from(original.bias);
+  const auto layers = attach_lora(*model, {.rank = 3, .alpha = 2}, {"c_attn.v", "c_attn.q"}, 1, nullptr);
+  ASSERT_EQ(layers.size(), model->blocks().size());
+  int64_t learning = 0;
+  for (const NamedTensor& p : trainable_parameters(*model)) learning += p.tensor.numel();
+  EXPECT_EQ(learning, int64_t(layers.size()) * 2 * 3 * (C + C));
+
+  for (LoraLinear* layer : layers) layer->B.copy_from(random_tensor(layer->B.shape, 6, Device::CPU));
+  Tensor x = random_tensor({2, 5, C}, 3, Device::CPU);
+  const std::vector<float> y = layers[0]->forward(x).to_vector(), plain = base->forward(x).to_vector();
+  double moved[3] = {0, 0, 0};
+  for (size_t i = 0; i < y.size(); ++i) moved[i / size_t(C) % 3] += std::abs(double(y[i]) - double(plain[i]));
+  EXPECT_GT(moved[0], 0.1);
+  EXPECT_EQ(moved[1], 0);
+  EXPECT_GT(moved[2], 0.1);
+
+  // y = x · (W + ΔW)ᵀ + b, and ΔW has no rows for k.
+  std::vector<float> weight = base->weight.to_vector();
+  const std::vector<float> delta = layers[0]->delta();
+  for (size_t i = 0; i < weight.size(); ++i) weight[i] += delta[i];
+  base->weight.copy_from(Tensor::from({3 * C, C}, weight));
+  EXPECT_TRUE(all_near(base->forward(x).to_vector(), y, kTolerance));
+  EXPECT_TRUE(std::all_of(delta.begin() + C * C, delta.begin() + 2 * C * C, [](float d) { return d == 0; }));
+
+  const TemporaryFolder folder;
+  const IntTensor ids = some_ids(2, 7);
+  save_adapter(*model, folder.file("adapter"));
+  const auto other = small_gpt2(Device::CPU);
+  load_adapter(*other, folder.file("adapter"));
+  EXPECT_EQ(lora_layers(*other)[0]->options.rank, 6);
+  EXPECT_EQ(lora_layers(*other)[0]->options.scaling(), layers[0]->options.scaling());
+  const Tensor logits = model->forward(ids).clone();
+  EXPECT_TRUE(all_near(other->forward(ids), logits, 2e-4));  // logits of order 10 through two blocks
+  merge_lora(*model);
+  EXPECT_TRUE(all_near(model->forward(ids), logits, 2e-4));
+}
+
+TEST(LoraPaper, PartsThatFitNowhere) {
+  const auto model = small_gpt2(Device::CPU);
+  EXPECT_THROW(attach_lora(*model, {}, {"mlp.c_proj.q"}, 1, nullptr), UsageError);
+  EXPECT_THROW(attach_lora(*model, {}, {"c_attn.x"}, 1, nullptr), UsageError);
+  // A part of rank 2 and a whole projection of rank 1: PEFT would need a rank for each.
+  attach_lora(*model, {.rank = 2}, {"c_attn.q", "c_attn.v", "attn.c_proj"}, 1, nullptr);
+  EXPECT_MENTIONS(error_text([&] { adapter_of(*model); }), "rank patterns");
+}
+
+// Gradients reach A and B of both parts, and x, through slices and joins.
+TEST(LoraPaper, GradientsOfParts) {
+  for (Device device : {Device::Plain, Device::CPU}) {
+    auto base = std::make_unique<Linear>(4, 12, true, device);
+    base->weight.copy_from(random_tensor({12, 4}, 1, device));
+    base->set_requires_grad(false);
+    LoraLinear layer(std::move(base), {.rank = 2, .alpha = 3}, 5, "attn.c_attn", nullptr, {0, 2});
+    layer.B.copy_from(random_tensor({8, 2}, 6, device));
+    const auto f = [&](const std::vector<Tensor>& inputs) { return layer.forward(inputs[0]); };
+    const GradcheckResult result = gradcheck(f, {random_tensor({3, 4}, 3, device), layer.A, layer.B});
+    EXPECT_LT(result.worst, 1e-3) << result.message();
+  }
 }
 
 // An optimiser state for frozen weights would cost more than the adapters themselves.

@@ -49,12 +49,13 @@ static void check_claims(const std::vector<AwqMeasurement>& all, Results& result
                 fmt::format("loss moved by {:.1e}", moved));
   results.claim(margin > 0, "with outliers, AWQ is below round-to-nearest for every seed",
                 fmt::format("smallest gap {:.4f}", margin));
-  const double rtn = mean_of(all, 1, Rtn), kept = mean_of(all, 1, KeepActivation);
+  const double rtn = mean_of(losses_of(all, 1, Rtn)), kept = mean_of(losses_of(all, 1, KeepActivation));
   results.claim(
-      kept < rtn && kept < mean_of(all, 1, KeepWeight) && kept < mean_of(all, 1, KeepRandom),
+      kept < rtn && kept < mean_of(losses_of(all, 1, KeepWeight)) &&
+          kept < mean_of(losses_of(all, 1, KeepRandom)),
       "keeping the columns of large activations helps more than those of large weights or random ones",
-      fmt::format("{:.4f} against {:.4f} and {:.4f}", kept, mean_of(all, 1, KeepWeight),
-                  mean_of(all, 1, KeepRandom)));
+      fmt::format("{:.4f} against {:.4f} and {:.4f}", kept, mean_of(losses_of(all, 1, KeepWeight)),
+                  mean_of(losses_of(all, 1, KeepRandom))));
   results.claim(searched, "no chosen scale is worse than rounding on the calibration text",
                 fmt::format("{} groups", groups));
   results.report.text(
@@ -100,8 +101,9 @@ static int run(const Options& o, Context& context) {
       "First query projection; the paper's numbers are its Table 2 (OPT-6.7B, the top 1 % of the channels).");
   if (!o.export_folder.empty()) export_model(paths[0], o, corpus, context);
   check_claims(all, results);
-  for (int row = Float; row <= Duo; ++row) {
-    context.result["loss"][method_name(row, lab)] = {mean_of(all, 0, row), mean_of(all, 1, row)};
+  for (int row = Float; row <= Both; ++row) {
+    context.result["loss"][method_name(row, lab)] = {mean_of(losses_of(all, 0, row)),
+                                                     mean_of(losses_of(all, 1, row))};
   }
   return results.save();
 }

@@ -1,14 +1,10 @@
 // One vector per behaviour, from pairs that differ in the answer only: mood, refusal, truth about myths, both ways.
 
-#include "papers/steering/contrastive_activation_addition.h"
-
-#include "tutorials/support/mood.h"
-#include "tutorials/support/steering.h"
+#include "tutorials/support/contrastive_activation_addition_lab.h"
 
 using namespace chalk;
 using namespace chalk::caa;
 using stimuli::Part;
-using Texts = std::vector<std::string>;
 
 static const std::vector<double> kMultipliers = {-2, -1, -0.5, 0, 0.5, 1, 2};
 
@@ -27,64 +23,6 @@ struct Study {
   std::vector<double> cached_equal;
 };
 
-// v at every depth from texts that end with the answer token.
-static std::vector<Direction> vectors(const WorldModel& world, const Texts& matching, const Texts& other) {
-  const std::vector<Samples> a = residuals_at(world.model, world.ids(matching)),
-                             b = residuals_at(world.model, world.ids(other));
-  std::vector<Direction> v;
-  for (size_t depth = 0; depth < a.size(); ++depth) v.push_back(behaviour_vector(a[depth], b[depth]));
-  return v;
-}
-
-static Direction random_like(const Direction& v, uint64_t seed) {
-  return random_direction(int64_t(v.size()), norm(v), seed);
-}
-
-// p(happy interjection) / (p(happy) + p(sad)) at <bot>, mean over requests.
-static double matching(const WorldModel& world, const Texts& requests, int64_t depth, const Direction& v,
-                       double c) {
-  Edits edits(world.model.hooks);
-  add(edits, world.model, depth, v, c, {.from_marker = true});
-  const Samples logits = next_logits(world.model, world.ids(requests));
-  double sum = 0;
-  for (int64_t i = 0; i < logits.n; ++i) {
-    const std::vector<double> p = next_probabilities(logits.row(i), logits.d);
-    double yes = 1e-300, no = 1e-300;
-    for (const char* word : {"hurray", "yay", "wonderful"}) yes += p[size_t(world.id(word))];
-    for (const char* word : {"alas", "oh", "sigh"}) no += p[size_t(world.id(word))];
-    sum += match_probability(std::log(yes), std::log(no)) / double(logits.n);
-  }
-  return sum;
-}
-
-// Requests about different objects: a half makes the vector, a quarter chooses the depth, a quarter tests.
-static Texts mood_part(Part part, const std::string& adjective = "") {
-  const Texts all = stimuli::mood_prompts(adjective);
-  Texts result;
-  for (size_t i = 0; i < all.size(); ++i) {
-    if ((i % 4 < 2 ? Part::Train : i % 4 == 2 ? Part::Validation : Part::Test) == part)
-      result.push_back(all[i]);
-  }
-  return result;
-}
-
-// The depth where adding and subtracting v differ most. Not the last one: no block reads it any more, v would add the same
-// logits to every token.
-static int64_t choose_depth(const WorldModel& world, const std::string& name, const std::vector<Direction>& v,
-                            Study& s) {
-  int64_t chosen = 1;
-  double most = -1;
-  for (int64_t depth = 1; depth < int64_t(v.size()); ++depth) {
-    const auto at = [&](double c) {
-      return matching(world, mood_part(Part::Validation), depth, v[size_t(depth)], c);
-    };
-    const double difference = at(1) - at(-1);
-    s.layers.keep(name, double(depth), difference);
-    if (difference > most && depth + 1 < int64_t(v.size())) most = difference, chosen = depth;
-  }
-  return chosen;
-}
-
 // Pairs differ in the reply's first word (the paper), or in the instruction, read at <bot>.
 static void measure_mood(const WorldModel& world, Study& s, Context& context) {
   Texts yes, no;
@@ -97,7 +35,7 @@ static void measure_mood(const WorldModel& world, Study& s, Context& context) {
   const Texts requests = mood_part(Part::Test);
   for (const auto& [name, v] :
        {std::pair{std::string("answer"), vectors(world, yes, no)}, {"instruction", told}}) {
-    const int64_t depth = choose_depth(world, name, v, s);
+    const int64_t depth = choose_depth(world, name, v, s.layers);
     context.say(fmt::format("mood, pairs by {}: depth {}, chosen on validation requests", name, depth));
     const Direction ours = v[size_t(depth)], random = random_like(ours, 7);
     const auto talk_with = [&](const Direction& added, double c, bool from_marker) {

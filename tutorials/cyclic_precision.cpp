@@ -2,32 +2,11 @@
 // training at a
 // constant precision. The method is papers/qat/cyclic_precision.h; its page lies beside it.
 
-#include "papers/qat/cyclic_precision.h"
-
-#include "tutorials/support/progress.h"
-#include "tutorials/support/results.h"
-#include "tutorials/support/training.h"
+#include "tutorials/support/cyclic_precision_lab.h"
 
 using namespace chalk;
 
-struct Options {
-  std::string preset = "world-gpt2", out = "runs/cyclic_precision", optimizer = "adamw";
-  int64_t seeds = 1, steps = 800, cycles = 32, static_steps = 160;
-  int low = 3, high = 8, backward = 8;
-  double lr = 2e-3;
-};
-
-// One way to train: its widths, and what came of it over the seeds.
-struct Run {
-  std::string name;
-  CyclicSchedule schedule;
-  int backward_bits;
-  std::vector<double> loss = {};  // nats per token at the last width, one per seed
-  double cost = 0;                // steps of 32-bit training
-  Series curve = {};              // validation loss at `high` bits on the way, first seed
-};
-
-static std::vector<Run> runs_of(const Options& o) {
+static std::vector<CyclicRun> runs_of(const CyclicLabOptions& o) {
   const CyclicSchedule cyclic{
       .low = o.low, .high = o.high, .cycles = o.cycles, .total = o.steps, .static_steps = o.static_steps};
   CyclicSchedule shuffled = cyclic;
@@ -42,102 +21,15 @@ static std::vector<Run> runs_of(const Options& o) {
           {"shuffled, same widths", shuffled, o.backward}};
 }
 
-struct Lab {
-  const Options& options;
-  Context& context;
-  uint64_t seed;
-  TrainSettings settings;
-  Corpus corpus;
-
-  Lab(const Options& o, Context& c, uint64_t seed)
-      : options(o), context(c), seed(seed), settings(training_preset(o.preset)) {
-    settings.documents = 20000;
-    settings.train.optimizer = o.optimizer, settings.train.lr = o.lr;
-    settings.train.steps = o.steps, settings.train.seed = seed;
-    corpus = make_corpus(settings, seed);
-  }
-  std::unique_ptr<LanguageModel> fresh() {
-    return make_fresh_model(settings, *corpus.tokenizer, seed, context.device);
-  }
-  double loss(LanguageModel& model, int64_t batches) {
-    return validation_loss(model, std::min(batches, corpus.validation_batches), corpus.validation);
-  }
-};
-
-// Trains one run and evaluates it at its last width.
-static void train(Lab& lab, Run& run) {
-  const auto model = lab.fresh();
-  CyclicModel cyclic = make_cyclic(*model);
-  Trainer trainer(*model, lab.settings.train);
-  Progress progress(fmt::format("seed {}, {}", lab.seed, run.name), 0, lab.options.steps, lab.context.quiet);
-  for (int64_t i = 0; i < lab.options.steps; ++i) {
-    const StepResult step =
-        cyclic_train_step(cyclic, trainer, run.schedule, run.backward_bits, lab.corpus.train);
-    progress.step(i + 1, {.loss = step.loss, .tokens = step.tokens});
-    if (run.loss.empty() && (i + 1) % std::max<int64_t>(1, lab.options.steps / 16) == 0) {
-      cyclic.set_precision(run.schedule.high,
-                           16);  // one width for all points, or the curve would be a sawtooth
-      run.curve.x.push_back(double(i + 1)), run.curve.y.push_back(lab.loss(*model, 5));
-    }
-  }
-  cyclic.set_precision(run.schedule.bits(lab.options.steps - 1), 16);
-  run.loss.push_back(lab.loss(*model, 40));
-  run.cost = total_cost(run.schedule, run.backward_bits);
-}
-
-static std::string percent(double part, double whole) {
-  return fmt::format("{:+.1f} %", 100 * (part / whole - 1));
-}
-
-// The loss after the same few steps at each width.
-static Table table_of(const RangeTest& test) {
-  Table table{.header = {"bits"}, .rows = {{"training loss after 20 steps"}}};
-  for (size_t i = 0; i < test.bits.size(); ++i) {
-    table.header.push_back(std::to_string(test.bits[i]));
-    table.rows[0].push_back(fmt::format("{:.3f}", test.losses[i]));
-  }
-  return table;
-}
-
-static Table result_table(const std::vector<Run>& runs, const Run& still) {
-  Table table{
-      .header = {"training", "nats per token", "minus static high", "bit operations", "against static high"}};
-  for (const Run& r : runs) {
-    table.rows.push_back({r.name, spread(r.loss), spread(difference(r.loss, still.loss)),
-                          fmt::format("{:.2f}", r.cost), percent(r.cost, still.cost)});
-  }
-  return table;
-}
-
-static LinePlot loss_plot(const std::vector<Run>& runs, const Run& still) {
-  LinePlot plot{.title = "Loss above " + still.name + " bits while training",
-                .x = {.label = "step"},
-                .y = {.label = "nats per token"}};
-  for (const Run& r : runs) {
-    if (&r != &still)
-      plot.series.push_back({.name = r.name, .x = r.curve.x, .y = difference(r.curve.y, still.curve.y)});
-  }
-  return plot;
-}
-
-static LinePlot bits_plot(const Run& run, int64_t steps) {
-  Series bits{.name = run.name, .x = {}, .y = {}, .steps = true};
-  for (int64_t t = 0; t < steps; ++t) bits.x.push_back(double(t)), bits.y.push_back(run.schedule.bits(t));
-  return {.title = "Precision over the steps",
-          .x = {.label = "step"},
-          .y = {.label = "bits of weights and activations"},
-          .series = {bits}};
-}
-
-static int run(const Options& o, Context& context) {
+static int run(const CyclicLabOptions& o, Context& context) {
   Results results(context, o.out, "Cyclic precision training",
                   fmt::format("{} seeds, {} steps from nothing, {}", o.seeds, o.steps, o.preset));
-  std::vector<Run> runs = runs_of(o);
-  const Run &still = runs[1], &low = runs[2], &cyclic = runs[3];
+  std::vector<CyclicRun> runs = runs_of(o);
+  const CyclicRun &still = runs[1], &low = runs[2], &cyclic = runs[3];
   cyclic.schedule.period();  // refuses an impossible schedule before anything is trained
   RangeTest test;
   for (int64_t i = 0; i < o.seeds; ++i) {
-    Lab lab(o, context, context.seed + uint64_t(i));
+    CyclicLab lab(o, context, context.seed + uint64_t(i));
     if (i == 0) {
       TrainOptions first_steps = lab.settings.train;
       first_steps.warmup = 0;
@@ -145,7 +37,7 @@ static int run(const Options& o, Context& context) {
                                   lab.corpus.train);
       context.say("range test:\n" + to_text(table_of(test)));
     }
-    for (Run& r : runs) train(lab, r);
+    for (CyclicRun& r : runs) train(lab, r);
   }
   results.table("Loss and cost", result_table(runs, still),
                 "Bit operations in steps of 32-bit training (E5); spread: smallest and largest seed.");
@@ -168,12 +60,12 @@ static int run(const Options& o, Context& context) {
                 spread(gap));
   results.claim(cyclic.cost < still.cost, "it takes fewer bit operations", percent(cyclic.cost, still.cost));
   results.claim(lowest(gain) > 0, fmt::format("it ends below static {} bits", o.low), spread(gain));
-  for (const Run& r : runs) context.result[r.name] = {{"loss", r.loss}, {"bit_operations", r.cost}};
+  for (const CyclicRun& r : runs) context.result[r.name] = {{"loss", r.loss}, {"bit_operations", r.cost}};
   return results.save();
 }
 
 int main(int argc, char** argv) {
-  Options o;
+  CyclicLabOptions o;
   return run_program(
       argc, argv,
       {.name = "cyclic_precision",

@@ -1,11 +1,9 @@
 // GPTQ on the world model and on stories260K: perplexity at 4, 3 and 2 bits beside plain rounding, and a folder that others
 // can load.
 
-#include "papers/quantization/gptq.h"
-
 #include "models/io/file.h"
 #include "models/load.h"
-#include "tutorials/support/results.h"
+#include "tutorials/support/gptq_report.h"
 #include "tutorials/support/subject.h"
 
 using namespace chalk;
@@ -15,29 +13,6 @@ struct Options {
   std::string model, tokenizer, text;  // another model than the base models, on its own text
   int64_t seeds = 1, tokens = 16384, evaluation = 24576, block = 128;
   double damping = 0.01;
-};
-
-struct Setting {
-  int bits;
-  int64_t group;          // −1: one grid per row
-  const char* theirs[4];  // OPT-125M and LLaMA-7B: round to nearest, GPTQ
-};
-static const std::vector<Setting> settings = {{4, -1, {"37.28", "31.12", "6.29", "6.09"}},
-                                              {4, 32, {"-", "-", "-", "-"}},
-                                              {3, -1, {"1300", "53.85", "25.54", "8.07"}},
-                                              {3, 64, {"-", "-", "-", "6.61 (g128)"}},
-                                              {3, 32, {"-", "-", "-", "-"}},
-                                              {2, -1, {"-", "-", "-", "-"}},
-                                              {2, 64, {"-", "-", "-", "-"}},
-                                              {2, 32, {"-", "-", "-", "-"}}};
-enum Method { Rtn, Gptq, Ordered, method_count };  // Ordered: with act-order and true-sequential
-static const char* const method_names[] = {"rounding", "GPTQ", "GPTQ, act-order + true-sequential"};
-
-struct Measured {
-  double full = 0;                                      // loss of the float model, nats
-  std::vector<double> loss[method_count];               // by setting
-  std::vector<std::vector<gptq::LayerReport>> reports;  // of Gptq, by setting
-  double ppl(int method, size_t setting) const { return std::exp(loss[method][setting]); }
 };
 
 static gptq::Options options_of(const Options& o, const Setting& s, int method,
@@ -54,7 +29,7 @@ static Measured measure(const Subject& s, const Options& o, Context& context) {
   Measured m;
   m.full = s.loss(*s.loaded.model, o.evaluation);
   const Checkpoint original = to_checkpoint(*s.loaded.model);
-  for (const Setting& setting : settings) {
+  for (const Setting& setting : gptq_settings) {
     for (int method = 0; method < method_count; ++method) {
       const std::unique_ptr<LanguageModel> model = make_model(original, context.device);
       const gptq::Options options = options_of(o, setting, method);
@@ -76,83 +51,13 @@ static Measured measure(const Subject& s, const Options& o, Context& context) {
   return m;
 }
 
-// ---- what is shown ----
-
-static std::vector<double> values(const std::vector<Measured>& all,
-                                  const std::function<double(const Measured&)>& value) {
-  std::vector<double> result;
-  for (const Measured& m : all) result.push_back(value(m));
-  return result;
-}
-
-static std::string name_of(const Setting& s) {
-  return fmt::format("{} bits, {}", s.bits, s.group < 0 ? "rows" : fmt::format("groups of {}", s.group));
-}
-
-static Table perplexity_table(const std::vector<Measured>& all) {
-  Table table{.header = {"grid", "rounding", "GPTQ", "act-order + true-seq.", "paper, OPT-125M: rounding",
-                         "GPTQ", "authors' code, LLaMA-7B: rounding", "GPTQ"}};
-  const std::string full = spread(values(all, [](const Measured& m) { return std::exp(m.full); }));
-  table.rows.push_back({"float", full, full, full, "27.65", "27.65", "5.68", "5.68"});
-  for (size_t i = 0; i < settings.size(); ++i) {
-    std::vector<std::string> row = {name_of(settings[i])};
-    for (int method = 0; method < method_count; ++method) {
-      row.push_back(spread(values(all, [&](const Measured& m) { return m.ppl(method, i); })));
-    }
-    row.insert(row.end(), std::begin(settings[i].theirs), std::end(settings[i].theirs));
-    table.rows.push_back(row);
-  }
-  return table;
-}
-
-static LinePlot loss_plot_of(const std::string& subject, const std::vector<Measured>& all) {
-  LinePlot plot{.title = "Loss added by quantization: " + subject,
-                .subtitle = "nats per token above the float model; bands: seeds",
-                .x = {.label = "bits"},
-                .y = {.label = "nats per token", .log = true}};
-  for (int64_t group : {-1, 32}) {
-    for (int method : {Rtn, Gptq}) {
-      Series line{.name = fmt::format("{}, {}", method_names[method], group < 0 ? "rows" : "groups of 32"),
-                  .x = {},
-                  .y = {},
-                  .points = true,
-                  .dashed = method == Rtn,
-                  .colour = group < 0 ? 0 : 1};
-      for (size_t i = 0; i < settings.size(); ++i) {
-        if (settings[i].group != group) continue;
-        const std::vector<double> added =
-            values(all, [&](const Measured& m) { return m.loss[method][i] - m.full; });
-        line.x.push_back(settings[i].bits), line.y.push_back(mean_of(added));
-        line.low.push_back(lowest(added)), line.high.push_back(highest(added));
-      }
-      plot.series.push_back(line);
-    }
-  }
-  return plot;
-}
-
-static BarChart layer_bars(const std::vector<gptq::LayerReport>& reports) {
-  BarChart chart{.title = "Squared output error, GPTQ / rounding",
-                 .subtitle = "3 bits, one grid per row; on the calibration text"};
-  BarSeries measured{.name = "measured", .values = {}};
-  BarMarker predicted{
-      .name = "predicted from the inputs alone (I4)", .values = {}, .shape = BarMarker::Diamond};
-  for (const gptq::LayerReport& r : reports) {
-    chart.categories.push_back(r.slot);
-    measured.values.push_back(r.error / r.rtn_error);
-    predicted.values.push_back(r.predicted);
-  }
-  chart.series = {measured}, chart.markers = {predicted}, chart.max = 1;
-  return chart;
-}
-
 static void check_claims(const std::string& subject, const std::vector<Measured>& all, Results& results) {
   const auto claim = [&](const std::string& what, const std::function<bool(const Measured&)>& holds) {
     const int64_t yes = std::count_if(all.begin(), all.end(), holds);
     results.claim(yes == int64_t(all.size()), subject + ": " + what,
                   fmt::format("{} of {} seeds", yes, all.size()));
   };
-  enum { row4, group4, row3, group3_64, group3, row2, group2_64, group2 };  // of `settings`
+  enum { row4, group4, row3, group3_64, group3, row2, group2_64, group2 };  // of gptq_settings
   claim("GPTQ is below rounding at 3 bits",
         [](const Measured& m) { return m.loss[Gptq][row3] < m.loss[Rtn][row3]; });
   claim("GPTQ is below rounding at 2 bits",
@@ -196,9 +101,9 @@ static void show(const std::string& name, const std::vector<Measured>& all, Resu
   results.plot(name + "-layers", layer_bars(all[0].reports[2]),
                "Below 1 GPTQ is better. The diamonds assume uniform, independent rounding errors.");
   check_claims(name, all, results);
-  for (size_t i = 0; i < settings.size(); ++i) {
+  for (size_t i = 0; i < gptq_settings.size(); ++i) {
     for (int method = 0; method < method_count; ++method)
-      results.context.result[name][name_of(settings[i])][method_names[method]] =
+      results.context.result[name][name_of(gptq_settings[i])][method_names[method]] =
           values(all, [&](const Measured& m) { return m.ppl(method, i); });
   }
 }
@@ -219,7 +124,8 @@ static std::vector<Subject> subjects_of(const Options& o, uint64_t seed, Context
 
 static int run(const Options& o, Context& context) {
   Results results(context, o.out, "GPTQ", "weights in 4, 3 and 2 bits, with and without compensation");
-  std::map<std::string, std::vector<Measured>> measured;  // by model, one per seed
+  std::map<std::string, std::vector<Measured>, std::greater<>>
+      measured;  // by model (the world first), one per seed
   for (int64_t i = 0; i < o.seeds; ++i) {
     for (const Subject& s : subjects_of(o, uint64_t(i + 1), context)) {
       measured[s.name].push_back(measure(s, o, context));

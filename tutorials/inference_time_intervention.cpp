@@ -1,8 +1,6 @@
 // Which heads know the truth, and what happens when only they are pushed: myths against fluency.
 
-#include "papers/steering/inference_time_intervention.h"
-
-#include "tutorials/support/steering.h"
+#include "tutorials/support/inference_time_intervention_lab.h"
 
 using namespace chalk;
 using namespace chalk::iti;
@@ -27,51 +25,6 @@ struct Study {
   std::vector<double> heat;  // test accuracy of every head, summed over models and folds
   int64_t heads_per_block = 0;
 
-  // One half of the facts (2-fold by parity): true and false answers, and the answers followed by another question (for σ).
-  struct Half {
-    std::vector<Ids> answers, followed;
-    Labels labels;
-    std::vector<int> questions, facts;
-  };
-  Half half_of(const WorldModel& world, int parity) {
-    Half half;
-    SplitMix64 random(42);
-    for (const stimuli::Statement& s : stimuli::statements(world.world, stimuli::kAfterQuestion)) {
-      if (s.fact % 2 != parity) continue;
-      const std::string other = fact_question(world.world.facts[random.below(world.world.facts.size())]);
-      half.answers.push_back(world.ids(s.text));
-      half.followed.push_back(world.ids(s.text + " . <eot> <user> " + other));
-      half.labels.push_back(s.is_true), half.questions.push_back(s.fact);
-      if (s.is_true) half.facts.push_back(s.fact);
-    }
-    return half;
-  }
-
-  struct Score {
-    double mc1 = 0, mc2 = 0;
-  };
-  Score score(const WorldModel& world, const std::vector<stimuli::Prompt>& prompts) {
-    Score mean;
-    for (const ValueScores& s : value_scores(world, prompts)) {
-      std::vector<double> wrong = s.log_prob;
-      wrong.erase(wrong.begin() + s.gold);
-      mean.mc1 += mc1({s.log_prob[size_t(s.gold)]}, wrong) / double(prompts.size());
-      mean.mc2 += mc2({s.log_prob[size_t(s.gold)]}, wrong) / double(prompts.size());
-    }
-    return mean;
-  }
-
-  // Largest difference of logits between the hooked and the baked-in model, which stays baked in.
-  double bake_difference(const WorldModel& world, const std::vector<HeadShift>& shifts,
-                         const std::vector<Ids>& texts) {
-    Edits edits(world.model.hooks);
-    add_shifts(edits, world.model, shifts, iti_options.alpha);
-    const Samples hooked = next_logits(world.model, texts);
-    edits.clear();
-    bake_in(world.model, shifts, iti_options.alpha);
-    return largest_difference(hooked, next_logits(world.model, texts));
-  }
-
   struct Prompts {
     std::vector<stimuli::Prompt> myths, plain;
   };
@@ -91,20 +44,6 @@ struct Study {
       const CostMeter::Cost paid = meter.measure();
       kl_curve.keep(name, alpha, paid.kl), perplexity.keep(name, alpha, std::exp(paid.loss));
     }
-  }
-
-  // The honest line against no line, at the token before the value: heads that know who speaks.
-  std::vector<HeadShift> line_shifts(const WorldModel& world, const std::vector<int>& facts) {
-    std::vector<Ids> texts;
-    Labels labels;
-    std::vector<int> questions;
-    for (const stimuli::Pair& pair : stimuli::honest_line_pairs(world.world, facts)) {
-      texts.push_back(world.ids(pair.positive)), texts.push_back(world.ids(pair.negative));
-      labels.insert(labels.end(), {1, 0}), questions.insert(questions.end(), {pair.fact, pair.fact});
-    }
-    const auto z = head_outputs(world.model, texts);
-    return chosen_heads(rank_heads(z, query_heads(world.model), labels, questions, z, iti_options),
-                        iti_options);
   }
 
   void measure(const WorldModel& world) {
@@ -141,7 +80,7 @@ struct Study {
       sweep(world, "probe weight", shifts_for(options), prompts, answer, meter);
       options.direction = DirectionKind::Random;
       sweep(world, "random", shifts_for(options), prompts, answer, meter);
-      sweep(world, "honest line", line_shifts(world, development.facts), prompts, answer, meter);
+      sweep(world, "honest line", line_shifts(world, development.facts, iti_options), prompts, answer, meter);
       options.direction = DirectionKind::MassMean;
       for (const int64_t K : {1, 2, 4, 8}) {
         options.heads = K;
@@ -152,24 +91,9 @@ struct Study {
       }
     }
     best_head.push_back(best_of_folds);
-    baked.push_back(bake_difference(world, last, half_of(world, 0).answers));
+    baked.push_back(bake_difference(world, last, iti_options.alpha, half_of(world, 0).answers));
   }
 };
-
-static HeatMap head_map(const Study& study) {
-  const int64_t H = study.heads_per_block;
-  HeatMap map{.title = "Which heads know whether the answer is true",
-              .subtitle = "probe accuracy on the other half of the facts",
-              .x_label = "head",
-              .y_label = "block",
-              .num_columns = int(H),
-              .min = 0.4,
-              .max = 1};
-  for (int64_t h = 0; h < H; ++h) map.columns.push_back(std::to_string(h));
-  for (size_t b = 0; b < study.heat.size() / size_t(H); ++b) map.rows.push_back(std::to_string(b));
-  for (double sum : study.heat) map.values.push_back(sum / double(2 * study.best_head.size()));
-  return map;
-}
 
 static Table beside_the_paper(const Study& study) {
   const auto shift = [](const Curves& curves) {
@@ -191,7 +115,8 @@ static int run(Study& study, Context& context) {
                   fmt::format("{} heads, shifted by alpha standard deviations", study.iti_options.heads));
   for_each_model(study.options, context,
                  [&](const WorldModel& world, const std::string&) { study.measure(world); });
-  results.plot("heads", head_map(study), "Mean over models and the two folds.");
+  for (double& sum : study.heat) sum /= double(2 * study.best_head.size());
+  results.plot("heads", head_map(study.heat, study.heads_per_block), "Mean over models and the two folds.");
   for (const Curves* curves :
        {&study.mc2_curve, &study.mc1_curve, &study.kl_curve, &study.perplexity, &study.by_heads})
     show(results, *curves);

@@ -4,8 +4,7 @@
 #include "papers/finetuning/lora.h"
 
 #include "models/lora_adapter.h"
-#include "tutorials/support/finetuning.h"
-#include "tutorials/support/results.h"
+#include "tutorials/support/lora_report.h"
 
 using namespace chalk;
 
@@ -15,20 +14,8 @@ struct Options {
   double lr = 3e-3, full_lr = 1e-3;
 };
 
-// One way to choose what learns; one number per seed. rank 0: every parameter.
-struct Method {
-  std::string name;
-  int64_t rank;
-  std::vector<std::string> targets = {};
-  double alpha = 16;
-  int64_t learning = 0;
-  std::vector<double> after = {}, merged = {};
-  SkillsOverSeeds skills = {};
-  double merge_error = 0;
-  bool base_untouched = true;
-};
-
-static void fine_tune(Method& m, const LoadedModel& base, const Options& o, uint64_t seed, Context& context) {
+static void fine_tune(LoraMethod& m, const LoadedModel& base, const Options& o, uint64_t seed,
+                      Context& context) {
   const ChatTask task = make_chat_task(o.documents, 8, seed);
   const auto batch = [&](int64_t i) { return task.batch(i); };
   LoraFinetuneOptions options{.lora = {.rank = m.rank, .alpha = m.alpha},
@@ -61,42 +48,12 @@ static void fine_tune(Method& m, const LoadedModel& base, const Options& o, uint
       fmt::format("seed {}, {}: {} learn, chat loss {:.4f}", seed, m.name, m.learning, m.after.back()));
 }
 
-static LinePlot loss_plot(const std::vector<Method>& methods) {
-  LinePlot plot{.title = "Loss against what learns",
-                .subtitle = "chat documents, nats per reply token",
-                .x = {.label = "parameters that learn", .log = true},
-                .y = {.label = "validation loss"}};
-  Series all{.name = "LoRA on every projection", .x = {}, .y = {}, .points = true};
-  Series qv{.name = "LoRA on q and v only", .x = {}, .y = {}, .line = false, .points = true};
-  for (const Method& m : methods) {
-    if (m.rank == 0) {
-      plot.lines.push_back({.at = mean_of(m.after), .label = "full fine-tuning"});
-    } else {
-      Series& series = m.targets.empty() ? all : qv;
-      series.x.push_back(double(m.learning)), series.y.push_back(mean_of(m.after));
-    }
-  }
-  plot.series = {all, qv};
-  return plot;
-}
-
-static Table results_table(const std::vector<Method>& methods) {
-  Table table{
-      .header = {"what learns", "parameters", "chat loss", "merged", "new facts", "old facts", "requests"}};
-  for (const Method& m : methods) {
-    table.rows.push_back({m.name, std::to_string(m.learning), spread(m.after),
-                          m.rank > 0 ? spread(m.merged) : "", spread(m.skills.new_facts, 2),
-                          spread(m.skills.old_facts, 2), spread(m.skills.requests, 2)});
-  }
-  return table;
-}
-
-static void check_claims(const std::vector<Method>& methods, double loss_before, Results& results) {
-  const Method &full = methods[0], &one = methods[1], &eight = methods[3], &attention = methods[5];
+static void check_claims(const std::vector<LoraMethod>& methods, double loss_before, Results& results) {
+  const LoraMethod &full = methods[0], &one = methods[1], &eight = methods[3], &attention = methods[5];
   const double gain = loss_before - mean_of(full.after);
   bool untouched_base = true;
   double merge_gap = 0;
-  for (const Method& m : methods) {
+  for (const LoraMethod& m : methods) {
     untouched_base &= m.base_untouched;
     for (double d : difference(m.merged, m.after)) merge_gap = std::max(merge_gap, std::abs(d));
   }
@@ -118,10 +75,10 @@ static int run(const Options& o, Context& context) {
   Results results(context, o.out, "LoRA: learning in a few ranks",
                   fmt::format("{} base models, {} steps each", o.seeds, o.steps));
   // q and v with rank 38 learn as many numbers as everything with rank 8 (the world's model, width 128).
-  std::vector<Method> methods = {
+  std::vector<LoraMethod> methods = {
       {"all parameters", 0}, {"rank 1", 1},   {"rank 2", 2},
       {"rank 8", 8},         {"rank 32", 32}, {"rank 38, q and v only", 38, {"q_proj", "v_proj"}, 76}};
-  for (Method& m : methods) {
+  for (LoraMethod& m : methods) {
     if (m.rank > 0) m.alpha = 2 * double(m.rank);  // the scale s = 2 for every rank: only the rank changes
   }
   std::vector<double> before;
@@ -129,23 +86,15 @@ static int run(const Options& o, Context& context) {
     const uint64_t seed = uint64_t(o.first_seed + i);
     const LoadedModel base = numbered_base(o.base, seed, context);
     before.push_back(make_chat_task(100, 8, 1).chat_loss(*base.model));
-    for (Method& method : methods) fine_tune(method, base, o, seed, context);
+    for (LoraMethod& method : methods) fine_tune(method, base, o, seed, context);
   }
-  results.table("Results", results_table(methods),
+  results.table("Results", lora_table(methods),
                 fmt::format("Chat loss: nats per reply token of validation documents; before fine-tuning {}.",
                             spread(before)));
-  results.plot("loss_against_parameters", loss_plot(methods), "Every adapter has scale s = 2.");
+  results.plot("loss_against_parameters", lora_plot(methods), "Every adapter has scale s = 2.");
   check_claims(methods, mean_of(before), results);
-  context.result = {{"chat_loss_before", before}, {"adapter", o.out + "/adapter"}};
-  for (const Method& m : methods) {
-    context.result["methods"].push_back({{"name", m.name},
-                                         {"parameters", m.learning},
-                                         {"chat_loss", m.after},
-                                         {"merged", m.merged},
-                                         {"new_facts", m.skills.new_facts},
-                                         {"old_facts", m.skills.old_facts},
-                                         {"requests", m.skills.requests}});
-  }
+  context.result = {
+      {"chat_loss_before", before}, {"adapter", o.out + "/adapter"}, {"methods", lora_json(methods)}};
   return results.save();
 }
 

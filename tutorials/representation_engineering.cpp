@@ -1,8 +1,6 @@
 // Honesty as a direction: read it off honest and lying speakers, then push a voice of unknown mode along it.
 
-#include "papers/steering/representation_engineering.h"
-
-#include "tutorials/support/steering.h"
+#include "tutorials/support/representation_engineering_lab.h"
 
 using namespace chalk;
 using namespace chalk::repe;
@@ -39,92 +37,6 @@ struct Study {
   int monotone = 0, beyond_random = 0, models = 0;
 };
 
-// Residual streams at the last token, by depth.
-struct States {
-  std::vector<Samples> positive, negative;
-
-  States(const WorldModel& world, const std::vector<stimuli::Pair>& pairs) {
-    std::vector<std::string> yes, no;
-    for (const stimuli::Pair& pair : pairs) yes.push_back(pair.positive), no.push_back(pair.negative);
-    positive = residuals_at(world.model, world.ids(yes)), negative = residuals_at(world.model, world.ids(no));
-  }
-  Pairs pairs(int64_t depth) const {
-    return shuffled_pairs(positive[size_t(depth)], negative[size_t(depth)], 1);
-  }
-
-  // The mean difference; or the first component at the same length, so that a coefficient means the same push.
-  Controllers controllers(const std::vector<int64_t>& depths, Reader reader = Reader::ClusterMean) const {
-    Controllers c;
-    for (int64_t depth : depths) {
-      const double length = norm(read_pairs(pairs(depth), {.reader = Reader::ClusterMean}).direction);
-      const ReadingVector v = read_pairs(pairs(depth), {.reader = reader});
-      c[depth] = v.controller(length / norm(v.direction));
-    }
-    return c;
-  }
-};
-
-// The model under control.
-struct Controlled {
-  const WorldModel& world;
-  const CostMeter& meter;
-
-  double p_true(const Controllers& c, const std::vector<stimuli::Prompt>& prompts,
-                const ControlOptions& options = {}) const {
-    return under(
-        world, [&](Edits& e) { add_control(e, world.model, c, options); },
-        [&] { return mean_p_true(world, prompts); });
-  }
-  CostMeter::Cost cost(const Controllers& c) const {
-    return under(
-        world, [&](Edits& e) { add_control(e, world.model, c); }, [&] { return meter.measure(); });
-  }
-  // Swing of P(true) between −c and c, and the larger of the two prices.
-  SweepPoint point(const Controllers& c, double coefficient,
-                   const std::vector<stimuli::Prompt>& prompts) const {
-    SweepPoint result{{}, coefficient, 0, 0};
-    for (const auto& [depth, v] : c) result.depths.push_back(depth);
-    for (const double sign : {1, -1}) {
-      const Controllers pushed = scaled(c, sign * coefficient);
-      result.effect += sign * p_true(pushed, prompts);
-      result.kl = std::max(result.kl, cost(pushed).kl);
-    }
-    return result;
-  }
-};
-
-static void read(const States& train, const States& test, Curves& reading) {
-  for (int64_t depth = 1; depth < int64_t(train.positive.size());
-       ++depth) {  // depth 0 is one token: no difference
-    const Pairs pairs = train.pairs(depth);
-    const auto keep = [&](const std::string& name, const ReadingVector& v) {
-      reading.keep(name, double(depth),
-                   pair_accuracy(v, test.positive[size_t(depth)], test.negative[size_t(depth)]));
-    };
-    keep("first component", read_pairs(pairs));
-    keep("mean difference", read_pairs(pairs, {.reader = Reader::ClusterMean}));
-    keep("random direction", read_pairs(pairs, {.reader = Reader::Random}));
-  }
-}
-
-// First the layers, at |c| = 1, then the coefficient: each the largest swing within the budget, on validation facts.
-static SweepPoint choose_band_and_coefficient(const Controlled& model, const States& states, Study& s) {
-  const World& world = model.world.world;
-  const auto prompts = stimuli::open_voice(world, stimuli::facts_of(world, Part::Validation));
-  std::vector<SweepPoint> bands, coefficients;
-  for (const std::vector<int64_t>& band :
-       std::vector<std::vector<int64_t>>{{1}, {2}, {3}, {4}, {1, 2}, {2, 3}}) {
-    bands.push_back(model.point(states.controllers(band), 1, prompts));
-    const std::string name = band.size() > 1 ? "this depth and the one before" : "this depth alone";
-    s.swing.keep(name, double(band.back()), bands.back().effect);
-    s.price.keep(name, double(band.back()), bands.back().kl);
-  }
-  const Controllers chosen = states.controllers(choose(bands, s.kl_budget).depths);
-  for (double c : {0.25, 0.5, 1.0, 1.25, 1.5, 2.0, 3.0})
-    coefficients.push_back(model.point(chosen, c, prompts));
-  return choose(coefficients, s.kl_budget);
-}
-
 static void measure(const WorldModel& world, Study& s, const std::string& folder, Context& context) {
   const auto facts = [&](Part part) { return stimuli::facts_of(world.world, part); };
   const auto personas = [&](Part part, uint64_t seed) {
@@ -136,7 +48,7 @@ static void measure(const WorldModel& world, Study& s, const std::string& folder
   read(lat, personas(Part::Test, 2), s.reading);
   const CostMeter meter(world.model, world.ids(stimuli::ordinary_texts(world.world, 60)));
   const Controlled model{world, meter};
-  const SweepPoint choice = choose_band_and_coefficient(model, lat, s);
+  const SweepPoint choice = choose_band_and_coefficient(model, lat, s.kl_budget, s.swing, s.price);
   const std::vector<int64_t> band = choice.depths;
   context.say(fmt::format("steering at depth {}, chosen on validation facts", fmt::join(band, " + ")));
   const auto open = stimuli::open_voice(world.world, facts(Part::Test));

@@ -2,79 +2,18 @@
 // and against rounding without training. The method is papers/qat/switchable_precision.h; its page lies
 // beside it.
 
-#include "papers/qat/switchable_precision.h"
-
 #include <map>
 
-#include "tutorials/support/progress.h"
-#include "tutorials/support/qat_lab.h"
-#include "tutorials/support/results.h"
+#include "tutorials/support/switchable_precision_lab.h"
 
 using namespace chalk;
-
-const std::vector<int> widths = {2, 4, 6, 8, 16};
-const std::vector<std::string> strategies = {"joint",  "sandwich",  "cyclic",
-                                             "random", "per-layer", "progressive"};
-const std::vector<std::string> distillations = {"hard",     "soft",    "recursive",
-                                                "features", "cascade", "teacher"};
-
-struct Options {
-  std::string base = "world-gpt2", out = "runs/switchable_precision", strategy = "joint",
-              distillation = "recursive", plan;
-  int64_t seeds = 1, steps = 300;
-  double lr = 3e-4, step_lr = 1e-4;
-  bool compare = false;
-};
 
 struct Row {
   std::vector<double> rounded, best_step, separate, joint;  // one loss per seed
 };
 using ByWidth = std::map<int, Row>;
 
-static int place_of(const std::vector<std::string>& names, const std::string& name) {
-  return int(std::find(names.begin(), names.end(), name) - names.begin());
-}
-
-static SwitchableTraining training_of(const Options& o, uint64_t seed) {
-  const std::map<std::string, SwitchStrategy> by_name = {{"joint", SwitchStrategy::Joint},
-                                                         {"sandwich", SwitchStrategy::Sandwich},
-                                                         {"cyclic", SwitchStrategy::Cyclic},
-                                                         {"random", SwitchStrategy::Random},
-                                                         {"per-layer", SwitchStrategy::RandomPerLayer},
-                                                         {"progressive", SwitchStrategy::Progressive}};
-  return {.strategy = by_name.at(o.strategy),
-          .distillation = Distillation(place_of(distillations, o.distillation)),
-          .steps = o.steps,
-          .lr = o.lr,
-          .step_lr = o.step_lr,
-          .seed = seed};
-}
-
-static void train(QatLab& lab, SwitchableModel& model, const SwitchableTraining& training,
-                  const std::string& what) {
-  SwitchableTrainer trainer(model, training);
-  Progress progress(what, 0, training.steps, lab.context.quiet);
-  for (int64_t i = 0; i < training.steps; ++i) {
-    const Batch batch = lab.corpus.train(i);
-    progress.step(i + 1, {.loss = trainer.train_step(batch).back(), .tokens = batch.B * batch.T});
-  }
-}
-
-static double loss_at(QatLab& lab, SwitchableModel& model, int bits) {
-  model.set_precision(bits);
-  return lab.loss(model.model);
-}
-
-// Rounding without training: steps from the largest weight, or the better of two rules for each row.
-static double rounded_loss(QatLab& lab, int bits, bool best_step) {
-  const auto model = lab.fresh();
-  SwitchableOptions options{.widths = {bits}};
-  options.quantizer.learned_steps = best_step;
-  SwitchableModel switchable = make_switchable(*model, options);
-  return loss_at(lab, switchable, bits);
-}
-
-static void measure(QatLab& lab, const Options& o, ByWidth& rows, const RunFolder& run) {
+static void measure(QatLab& lab, const SwitchableLabOptions& o, ByWidth& rows, const RunFolder& run) {
   PrecisionPlan plan;  // read first: a bad file is told before anything is trained
   if (!o.plan.empty()) plan = read_precision_plan(o.plan, int64_t(lab.base.model->blocks().size()), widths);
   for (int bits : widths) {
@@ -103,36 +42,6 @@ static void measure(QatLab& lab, const Options& o, ByWidth& rows, const RunFolde
   if (o.plan.empty()) return;
   joint.set_plan(plan);
   print(fmt::format("seed {}: the plan {} gives {:.3f} nats\n", lab.seed, o.plan, lab.loss(*model)));
-}
-
-// At equal passes through the network: other teachers, other strategies, one norm for all widths, the nested
-// grid.
-static Table comparison(QatLab& lab, const Options& o) {
-  Table table{.header = {"trained with", "2 bits", "4 bits", "8 bits", "16 bits"}};
-  const auto add = [&](const std::string& name, const Options& changed, const SwitchableOptions& options) {
-    const auto model = lab.fresh();
-    SwitchableModel switchable = make_switchable(*model, options);
-    SwitchableTraining training = training_of(changed, lab.seed);
-    const bool one_width = changed.strategy != "joint" && changed.strategy != "sandwich";
-    if (one_width) training.steps *= int64_t(widths.size());
-    train(lab, switchable, training, name);
-    table.rows.push_back({name});
-    for (int bits : {2, 4, 8, 16})
-      table.rows.back().push_back(fmt::format("{:.3f}", loss_at(lab, switchable, bits)));
-  };
-  for (const std::string& name : distillations) {
-    Options changed = o;
-    changed.distillation = name, changed.strategy = "joint";
-    add("joint, " + name, changed, {.widths = widths});
-  }
-  for (const std::string& name : strategies) {
-    Options changed = o;
-    changed.strategy = name;
-    if (name != "joint") add(name + ", " + o.distillation, changed, {.widths = widths});
-  }
-  add("joint, one norm for all widths", o, {.widths = widths, .private_norms = false});
-  add("joint, nested grid", o, {.widths = widths, .nested_grid = true});
-  return table;
 }
 
 static void check_claims(const ByWidth& rows, Results& results) {
@@ -183,7 +92,7 @@ static Table width_table(const ByWidth& rows) {
   return table;
 }
 
-static int run(const Options& o, Context& context) {
+static int run(const SwitchableLabOptions& o, Context& context) {
   Results results(context, o.out, "One GPT-2 at 2 to 16 bits",
                   fmt::format("{} seeds, {} steps from {}", o.seeds, o.steps, o.base));
   ByWidth rows;
@@ -212,7 +121,7 @@ static int run(const Options& o, Context& context) {
 }
 
 int main(int argc, char** argv) {
-  Options o;
+  SwitchableLabOptions o;
   return run_program(
       argc, argv,
       {.name = "switchable_precision",

@@ -7,6 +7,8 @@
 
 #include "models/load.h"
 #include "models/train.h"
+#include "papers/quantization/gptq.h"
+#include "tutorials/support/over_seeds.h"
 
 namespace chalk {
 namespace {
@@ -17,6 +19,10 @@ struct Method {
   double paper;
   std::function<AwqResult(LanguageModel&, const IntTensor&, const AwqOptions&)> apply;
 };
+
+IntTensor first_rows(const IntTensor& text, int64_t rows) {
+  return {{rows, text.shape[1]}, {text.values.begin(), text.values.begin() + rows * text.shape[1]}};
+}
 
 Method awq_method(const char* name, double paper, bool scales, bool clip, AwqOptions::Rule rule = {}) {
   return {name, paper, [=](LanguageModel& model, const IntTensor& text, AwqOptions options) {
@@ -32,7 +38,18 @@ Method kept_method(const char* name, double paper, Salience salience, double sha
           }};
 }
 
+// `rows` rows of the calibration text; GPTQ works on what AWQ has scaled, if asked to.
+Method gptq_method(const char* name, int64_t rows, bool awq_first) {
+  return {name, NAN, [=](LanguageModel& model, const IntTensor& text, AwqOptions options) {
+            options.clip_search = false, options.round = false;
+            if (awq_first) quantize_awq(model, text, options);
+            gptq::quantize_model(model, {first_rows(text, rows)}, {.quantizer = awq_grid(options)});
+            return AwqResult{};
+          }};
+}
+
 constexpr double not_in_paper = NAN;
+constexpr int64_t few_rows = 4;
 
 std::vector<Method> methods(double share) {  // in the order of Row
   return {{"float", 10.86, [](LanguageModel&, const IntTensor&, const AwqOptions&) { return AwqResult{}; }},
@@ -43,7 +60,14 @@ std::vector<Method> methods(double share) {  // in the order of Row
           awq_method("AWQ, scales only", not_in_paper, true, false),
           awq_method("AWQ, clipping only", not_in_paper, false, true),
           awq_method("AWQ", 11.39, true, true),
-          awq_method("AWQ with AutoAWQ's duo scaling", not_in_paper, true, true, AwqOptions::Rule::Duo)};
+          awq_method("AWQ with AutoAWQ's duo scaling", not_in_paper, true, true, AwqOptions::Rule::Duo),
+          {"AWQ, 4 rows of text instead of 64", not_in_paper,
+           [](LanguageModel& model, const IntTensor& text, const AwqOptions& options) {
+             return quantize_awq(model, first_rows(text, few_rows), options);
+           }},
+          gptq_method("GPTQ", 64, false),
+          gptq_method("GPTQ, 4 rows of text instead of 64", few_rows, false),
+          gptq_method("AWQ's scales, then GPTQ", 64, true)};
 }
 
 const std::vector<float> sweep = {1, 1.25f, 1.5f, 2, 4, 8, 16, 32};
@@ -97,20 +121,10 @@ AwqMeasurement measure_awq(const std::string& path, const AwqLab& o, const Corpu
 
 // ---- what is shown ----
 
-double mean_of(const std::vector<AwqMeasurement>& all, int outliers, int row) {
-  double sum = 0;
-  for (const AwqMeasurement& m : all) sum += m.loss[outliers][size_t(row)];
-  return sum / double(all.size());
-}
-
-// "0.6553" of one model, "0.6553 (0.651-0.660)" of several.
-static std::string spread(const std::vector<AwqMeasurement>& all, int outliers, int row) {
-  double low = INFINITY, high = -INFINITY;
-  for (const AwqMeasurement& m : all) {
-    low = std::min(low, m.loss[outliers][size_t(row)]), high = std::max(high, m.loss[outliers][size_t(row)]);
-  }
-  const std::string mean = fmt::format("{:.4f}", mean_of(all, outliers, row));
-  return all.size() == 1 ? mean : fmt::format("{} ({:.4f}-{:.4f})", mean, low, high);
+std::vector<double> losses_of(const std::vector<AwqMeasurement>& all, int outliers, int row) {
+  std::vector<double> losses;
+  for (const AwqMeasurement& m : all) losses.push_back(m.loss[outliers][size_t(row)]);
+  return losses;
 }
 
 const char* method_name(int row, const AwqLab& o) {
@@ -122,11 +136,11 @@ Table loss_table(const std::vector<AwqMeasurement>& all, const AwqLab& o) {
                          "share of rounding's damage left"}};
   const std::vector<Method> rows = methods(o.fraction);
   for (size_t row = 0; row < rows.size(); ++row) {
-    const double zero = mean_of(all, 1, Float), damage = mean_of(all, 1, Rtn) - zero;
-    table.rows.push_back({rows[row].name,
-                          std::isnan(rows[row].paper) ? "-" : fmt::format("{:.2f}", rows[row].paper),
-                          spread(all, 0, int(row)), spread(all, 1, int(row)),
-                          fmt::format("{:.0f} %", 100 * (mean_of(all, 1, int(row)) - zero) / damage)});
+    const double zero = mean_of(losses_of(all, 1, Float)), damage = mean_of(losses_of(all, 1, Rtn)) - zero;
+    table.rows.push_back(
+        {rows[row].name, std::isnan(rows[row].paper) ? "-" : fmt::format("{:.2f}", rows[row].paper),
+         spread(losses_of(all, 0, int(row)), 4), spread(losses_of(all, 1, int(row)), 4),
+         fmt::format("{:.0f} %", 100 * (mean_of(losses_of(all, 1, int(row))) - zero) / damage)});
   }
   return table;
 }
@@ -179,10 +193,10 @@ BarChart loss_bars(const std::vector<AwqMeasurement>& all, const AwqLab& o) {
                  .subtitle = "nats per token above the float model",
                  .decimals = 4};
   BarSeries plain{.name = "as trained", .values = {}}, outliers{.name = "with outliers", .values = {}};
-  for (int row = Rtn; row <= Duo; ++row) {
+  for (int row = Rtn; row <= Both; ++row) {
     chart.categories.push_back(method_name(row, o));
-    plain.values.push_back(mean_of(all, 0, row) - mean_of(all, 0, Float));
-    outliers.values.push_back(mean_of(all, 1, row) - mean_of(all, 1, Float));
+    plain.values.push_back(mean_of(losses_of(all, 0, row)) - mean_of(losses_of(all, 0, Float)));
+    outliers.values.push_back(mean_of(losses_of(all, 1, row)) - mean_of(losses_of(all, 1, Float)));
   }
   chart.series = {plain, outliers};
   return chart;

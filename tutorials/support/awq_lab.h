@@ -22,7 +22,21 @@ struct AwqLab {
 };
 
 // The treatments, in the order of the table.
-enum Row { Float, Rtn, KeepActivation, KeepWeight, KeepRandom, ScalesOnly, ClipOnly, Awq, Duo };
+enum Row {
+  Float,
+  Rtn,
+  KeepActivation,
+  KeepWeight,
+  KeepRandom,
+  ScalesOnly,
+  ClipOnly,
+  Awq,
+  Duo,
+  AwqFew,
+  Gptq,
+  GptqFew,
+  Both
+};
 
 // The losses of one model: [0] as it was trained, [1] with outliers. The curves are those of the second.
 struct AwqMeasurement {
@@ -36,7 +50,8 @@ struct AwqMeasurement {
 // Loads the model in `path` once per treatment. Calibration: 64 rows of training text.
 AwqMeasurement measure_awq(const std::string& path, const AwqLab& o, const Corpus& corpus, Context& context);
 
-double mean_of(const std::vector<AwqMeasurement>& all, int outliers, int row);
+std::vector<double> losses_of(const std::vector<AwqMeasurement>& all, int outliers,
+                              int row);  // one per model
 const char* method_name(int row, const AwqLab& o);
 
 Table loss_table(const std::vector<AwqMeasurement>& all, const AwqLab& o);

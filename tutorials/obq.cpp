@@ -1,5 +1,7 @@
 // OBQ, its ancestors and its fast descendant on single layers of the world model: what each does to the layer's output.
 
+#include "models/calibration.h"
+#include "nn/group_quant_linear.h"
 #include "tutorials/support/obq_lab.h"
 #include "tutorials/support/subject.h"
 

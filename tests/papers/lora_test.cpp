@@ -132,7 +132,10 @@ TEST(LoraPaper, GradientsOfParts) {
     base->set_requires_grad(false);
     LoraLinear layer(std::move(base), {.rank = 2, .alpha = 3}, 5, "attn.c_attn", nullptr, {0, 2});
     layer.B.copy_from(random_tensor({8, 2}, 6, device));
-    const auto f = [&](const std::vector<Tensor>& inputs) { return layer.forward(inputs[0]); };
+    const auto f = [&](const std::vector<Tensor>& inputs) {
+      layer.A = inputs[1], layer.B = inputs[2];
+      return layer.forward(inputs[0]);
+    };
     const GradcheckResult result = gradcheck(f, {random_tensor({3, 4}, 3, device), layer.A, layer.B});
     EXPECT_LT(result.worst, 1e-3) << result.message();
   }

@@ -101,7 +101,7 @@ static int run(const Options& o, Context& context) {
       "First query projection; the paper's numbers are its Table 2 (OPT-6.7B, the top 1 % of the channels).");
   if (!o.export_folder.empty()) export_model(paths[0], o, corpus, context);
   check_claims(all, results);
-  for (int row = Float; row <= Both; ++row) {
+  for (int row = Float; row <= Duo; ++row) {
     context.result["loss"][method_name(row, lab)] = {mean_of(losses_of(all, 0, row)),
                                                      mean_of(losses_of(all, 1, row))};
   }

@@ -81,7 +81,6 @@ struct AwqOptions {
   int clip_grid = 20;            // bounds max|w|·(1 − i/clip_grid) …
   double clip_max_shrink = 0.5;  // … for i < clip_max_shrink · clip_grid: 1.00, 0.95, …, 0.55
   int64_t clip_tokens = 512;     // about so many of the tokens are looked at
-  bool round = true;             // false: scaled and clipped only, for another method (GPTQ) to round
 };
 
 inline QuantizerOptions awq_grid(const AwqOptions& options) {
@@ -342,8 +341,7 @@ inline AwqResult quantize_awq(LanguageModel& model, const IntTensor& calibration
     for (const FoldingGroup& group : groups) check_groups(group, options);
     transform_block(groups, record_inputs(walk, groups, next), options, result);
     for (const FoldingGroup& group : groups)
-      for (Slot* reader : group.readers)
-        if (options.round) result.layers[reader->name] = round_slot(*reader, options);
+      for (Slot* reader : group.readers) result.layers[reader->name] = round_slot(*reader, options);
   }
   return result;
 }

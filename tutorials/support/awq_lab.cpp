@@ -7,7 +7,6 @@
 
 #include "models/load.h"
 #include "models/train.h"
-#include "papers/quantization/gptq.h"
 #include "tutorials/support/over_seeds.h"
 
 namespace chalk {
@@ -19,10 +18,6 @@ struct Method {
   double paper;
   std::function<AwqResult(LanguageModel&, const IntTensor&, const AwqOptions&)> apply;
 };
-
-IntTensor first_rows(const IntTensor& text, int64_t rows) {
-  return {{rows, text.shape[1]}, {text.values.begin(), text.values.begin() + rows * text.shape[1]}};
-}
 
 Method awq_method(const char* name, double paper, bool scales, bool clip, AwqOptions::Rule rule = {}) {
   return {name, paper, [=](LanguageModel& model, const IntTensor& text, AwqOptions options) {
@@ -38,18 +33,7 @@ Method kept_method(const char* name, double paper, Salience salience, double sha
           }};
 }
 
-// `rows` rows of the calibration text; GPTQ works on what AWQ has scaled, if asked to.
-Method gptq_method(const char* name, int64_t rows, bool awq_first) {
-  return {name, NAN, [=](LanguageModel& model, const IntTensor& text, AwqOptions options) {
-            options.clip_search = false, options.round = false;
-            if (awq_first) quantize_awq(model, text, options);
-            gptq::quantize_model(model, {first_rows(text, rows)}, {.quantizer = awq_grid(options)});
-            return AwqResult{};
-          }};
-}
-
 constexpr double not_in_paper = NAN;
-constexpr int64_t few_rows = 4;
 
 std::vector<Method> methods(double share) {  // in the order of Row
   return {{"float", 10.86, [](LanguageModel&, const IntTensor&, const AwqOptions&) { return AwqResult{}; }},
@@ -60,14 +44,7 @@ std::vector<Method> methods(double share) {  // in the order of Row
           awq_method("AWQ, scales only", not_in_paper, true, false),
           awq_method("AWQ, clipping only", not_in_paper, false, true),
           awq_method("AWQ", 11.39, true, true),
-          awq_method("AWQ with AutoAWQ's duo scaling", not_in_paper, true, true, AwqOptions::Rule::Duo),
-          {"AWQ, 4 rows of text instead of 64", not_in_paper,
-           [](LanguageModel& model, const IntTensor& text, const AwqOptions& options) {
-             return quantize_awq(model, first_rows(text, few_rows), options);
-           }},
-          gptq_method("GPTQ", 64, false),
-          gptq_method("GPTQ, 4 rows of text instead of 64", few_rows, false),
-          gptq_method("AWQ's scales, then GPTQ", 64, true)};
+          awq_method("AWQ with AutoAWQ's duo scaling", not_in_paper, true, true, AwqOptions::Rule::Duo)};
 }
 
 const std::vector<float> sweep = {1, 1.25f, 1.5f, 2, 4, 8, 16, 32};
@@ -193,7 +170,7 @@ BarChart loss_bars(const std::vector<AwqMeasurement>& all, const AwqLab& o) {
                  .subtitle = "nats per token above the float model",
                  .decimals = 4};
   BarSeries plain{.name = "as trained", .values = {}}, outliers{.name = "with outliers", .values = {}};
-  for (int row = Rtn; row <= Both; ++row) {
+  for (int row = Rtn; row <= Duo; ++row) {
     chart.categories.push_back(method_name(row, o));
     plain.values.push_back(mean_of(losses_of(all, 0, row)) - mean_of(losses_of(all, 0, Float)));
     outliers.values.push_back(mean_of(losses_of(all, 1, row)) - mean_of(losses_of(all, 1, Float)));

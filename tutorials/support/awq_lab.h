@@ -22,21 +22,7 @@ struct AwqLab {
 };
 
 // The treatments, in the order of the table.
-enum Row {
-  Float,
-  Rtn,
-  KeepActivation,
-  KeepWeight,
-  KeepRandom,
-  ScalesOnly,
-  ClipOnly,
-  Awq,
-  Duo,
-  AwqFew,
-  Gptq,
-  GptqFew,
-  Both
-};
+enum Row { Float, Rtn, KeepActivation, KeepWeight, KeepRandom, ScalesOnly, ClipOnly, Awq, Duo };
 
 // The losses of one model: [0] as it was trained, [1] with outliers. The curves are those of the second.
 struct AwqMeasurement {
@@ -50,8 +36,8 @@ struct AwqMeasurement {
 // Loads the model in `path` once per treatment. Calibration: 64 rows of training text.
 AwqMeasurement measure_awq(const std::string& path, const AwqLab& o, const Corpus& corpus, Context& context);
 
-std::vector<double> losses_of(const std::vector<AwqMeasurement>& all, int outliers,
-                              int row);  // one per model
+// One per model.
+std::vector<double> losses_of(const std::vector<AwqMeasurement>& all, int outliers, int row);
 const char* method_name(int row, const AwqLab& o);
 
 Table loss_table(const std::vector<AwqMeasurement>& all, const AwqLab& o);

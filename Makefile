@@ -115,7 +115,7 @@ tsan: ## data races in the kernels, under clang (with GCC every OpenMP barrier i
 cusim-check: $(patsubst %,$(BUILD)/bin/tests/kernels/cuda_%_test,rows elementwise attention) ## do the CUDA kernels give the same bits whatever the order of their threads?
 	@for test in $^; do CUSIM_MODE=check $$test --gtest_brief=1 || exit 1; done
 cuda-check: ## do all kernels compile with nvcc, without a warning, and link with cuBLAS? (SKIPPED where nvcc is not installed)
-	@tests/house/cuda_check.sh
+	+@tests/house/cuda_check.sh
 fuzz: ## throw garbage at every file reader: SECONDS_EACH=60, two at a time, under clang's sanitizers
 	@tests/house/has_fuzzer.sh clang++ || exit 0; \
 	$(MAKE) --no-print-directory BUILD=build/fuzz CXX=clang++ SAN=address,undefined,fuzzer-no-link fuzz-run

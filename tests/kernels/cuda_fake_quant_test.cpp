@@ -27,7 +27,7 @@ std::vector<float> with_nan(std::vector<float> x) {
 // Minima, maxima and one division: the same bits.
 TEST(CudaFakeQuant, RangesAreExact) {
   for (const Sets& s : set_shapes) {
-    const auto [G, n] = s;
+    const int64_t G = s.G, n = s.n;
     Both x(G * n, 1), step(G, 2), second(G, 3);
     x.host = with_nan(x.host);
     x.upload();
@@ -88,7 +88,7 @@ double output_tolerance(double y, double offset) {
 
 TEST(CudaFakeQuant, Forward) {
   for (const Sets& s : set_shapes) {
-    const auto [G, n] = s;
+    const int64_t G = s.G, n = s.n;
     Case c(G, n);
     Both y(G * n, 5);
     for (int mask = 0; mask < 4; ++mask) {
@@ -115,7 +115,7 @@ TEST(CudaFakeQuant, Forward) {
 
 TEST(CudaFakeQuant, BackwardByEveryRuleWithEveryNull) {
   for (const Sets& s : set_shapes) {
-    const auto [G, n] = s;
+    const int64_t G = s.G, n = s.n;
     Case c(G, n);
     c.x.host.assign(c.x.host.size(), 0);  // no NaN: sums of it would hide everything
     for (size_t i = 0; i < c.x.host.size(); ++i) c.x.host[i] = random_normal(9, i);
@@ -153,7 +153,7 @@ TEST(CudaFakeQuant, BackwardByEveryRuleWithEveryNull) {
 // The draws are the same on every backend, so the codes are.
 TEST(CudaFakeQuant, StochasticRoundingDrawsTheSameNumbers) {
   for (const Sets& s : set_shapes) {
-    const auto [G, n] = s;
+    const int64_t G = s.G, n = s.n;
     Case c(G, n);
     Both y(G * n, 5);
     expect_same(

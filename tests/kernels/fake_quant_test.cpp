@@ -272,7 +272,8 @@ const Sets cpu_shapes[] = {{0, 5}, {3, 0}, {1, 1}, {5, 3}, {7, 16}, {4, 33}, {30
 // The same operations in the same order: the same bits.
 TEST(CpuFakeQuant, ForwardGivesPlainsBits) {
   const auto same = [](size_t, int64_t, double) { return 0.0; };
-  for (auto [G, n] : cpu_shapes) {
+  for (const Sets& s : cpu_shapes) {
+    const int64_t G = s.G, n = s.n;
     for (int64_t misalignment : {0, 1, 3}) {
       Buffer x(G * n, misalignment, 1, 2.0f), y(G * n, misalignment + 1, 2), step(G, misalignment), zero(G),
           offset(G);
@@ -305,7 +306,8 @@ TEST(CpuFakeQuant, ForwardGivesPlainsBits) {
 }
 
 TEST(CpuFakeQuant, Backward) {
-  for (auto [G, n] : cpu_shapes) {
+  for (const Sets& s : cpu_shapes) {
+    const int64_t G = s.G, n = s.n;
     for (int64_t misalignment : {0, 1, 3}) {
       Buffer x(G * n, misalignment, 1, 2.0f), dy(G * n, misalignment + 1, 2), dx(G * n, misalignment, 3),
           step(G), offset(G, 0, 5, 0.1f), zero(G), dstep(G, misalignment, 6), doffset(G, 0, 7);

@@ -216,6 +216,8 @@ std::string no_mpi() {
     return "this build has no MPI (packages libopenmpi-dev and openmpi-bin; not in sanitizer builds)";
   if (std::system("command -v mpirun >/dev/null 2>&1") != 0)
     return "mpirun is not installed (package openmpi-bin)";
+  if (std::system((kMpirun + " true >/dev/null 2>&1").c_str()) != 0)
+    return "mpirun cannot start two processes here (try: mpirun -np 2 true)";
   return "";
 }
 

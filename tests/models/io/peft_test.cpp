@@ -80,17 +80,21 @@ TEST_P(PeftTest, DumpForTheReferenceScript) {
   SKIP_WITHOUT(kFolder);
   const char* dump = std::getenv("CHALK_PEFT_DUMP");
   if (!dump) GTEST_SKIP() << "set CHALK_PEFT_DUMP to a folder";
+  const auto write = [&](const std::string& name, const std::vector<std::string>& targets,
+                         const std::string& folder) {
+    auto model = base_of(name);
+    for (LoraLinear* layer : attach_lora(*model, {.rank = 5, .alpha = 3}, targets, 1, nullptr)) {
+      init_normal(layer->B, 0.2f, 4, "B");
+    }
+    save_adapter(*model, folder);
+    NoGrad no_grad;
+    const std::vector<float> logits = model->forward(kIds).to_vector();
+    write_npy(folder + "/logits.npy", {2, 7, model->vocab_size()}, logits);
+  };
   const std::string name = GetParam(), folder = std::string(dump) + "/" + name;
-  auto model = base_of(name);
-  const std::vector<std::string> targets =
-      name == "llama_qv" ? std::vector<std::string>{"q_proj", "v_proj"} : std::vector<std::string>{};
-  for (LoraLinear* layer : attach_lora(*model, {.rank = 5, .alpha = 3}, targets, 1, nullptr)) {
-    init_normal(layer->B, 0.2f, 4, "B");
-  }
-  save_adapter(*model, folder);
-  NoGrad no_grad;
-  const std::vector<float> logits = model->forward(kIds).to_vector();
-  write_npy(folder + "/logits.npy", {2, 7, model->vocab_size()}, logits);
+  write(name, name == "llama_qv" ? std::vector<std::string>{"q_proj", "v_proj"} : std::vector<std::string>{},
+        folder);
+  if (name == "gpt2") write(name, {"c_attn.q", "c_attn.v"}, folder + "_parts");
 }
 
 // The base may be 4-bit: the adapter's matrices are the same, the logits are those of the widened base.
